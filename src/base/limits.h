@@ -18,6 +18,14 @@
     X(http_connections, 512, 8, 65536, "connections", "simultaneous connections to hune")                               \
     X(http_idle_s, 300, 5, 3600, "seconds", "an idle connection is closed after")                                       \
     X(http_per_ip, 512, 4, 65536, "connections", "simultaneous connections from one address")                          \
+    X(http_header_s, 10, 1, 600, "seconds", "time a client has to send its request headers")                            \
+    X(http_body_s, 120, 1, 3600, "seconds", "time a client has to send the body of a request")                          \
+    X(http_workers, 4, 1, 256, "threads", "workers for slow requests (started when first needed)")                      \
+    X(http_queue, 256, 1, 65536, "requests", "slow requests waiting for a worker")                                      \
+    X(http_args, 20000, 16, 1000000, "arguments", "query and form arguments of one request")                            \
+    X(http_answer_bytes, 256 << 20, 1 << 20, 4LL << 30, "bytes", "an answer that is built in memory")                   \
+    X(http_stream_bytes, 64 << 10, 4 << 10, 16 << 20, "bytes", "piece of a streamed answer")                            \
+    X(sse_queue_bytes, 1 << 20, 4 << 10, 64 << 20, "bytes", "events waiting for one slow live client")                  \
     X(sse_clients, 64, 1, 10000, "connections", "live event streams at once")                                           \
     X(scrape_body_bytes, 256 << 20, 1 << 10, 2LL << 30, "bytes", "uncompressed scrape response, where the job sets none")\
     X(scrape_targets, 100000, 10, 10000000, "targets", "targets after discovery, all jobs together")                    \
