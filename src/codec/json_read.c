@@ -94,7 +94,7 @@ static int convert(json_t *in, struct arena *a, int64_t depth, struct json *out,
     case JANSSON_TRUE:
     case JANSSON_FALSE:
         out->kind = JSON_BOOL;
-        out->b = json_is_true(in);
+        out->b = json_typeof(in) == JANSSON_TRUE;
         return 0;
     case JANSSON_NULL:
         out->kind = JSON_NULL;
