@@ -33,8 +33,8 @@ int err_trace_(int r, const char *file, int line);
 #define BUG(...) err_die_("BUG", __FILE__, __LINE__, __VA_ARGS__)
 /* The environment makes it unsafe to go on (a failed fsync, say). */
 #define FATAL(...) err_die_("FATAL", __FILE__, __LINE__, __VA_ARGS__)
-_Noreturn void err_die_(const char *kind, const char *file, int line, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
+void err_die_(const char *kind, const char *file, int line, const char *fmt, ...)
+    __attribute__((noreturn, format(printf, 4, 5)));
 /* Always on, also in release builds. */
 #define ASSERT(cond)                                                                               \
     do {                                                                                           \
