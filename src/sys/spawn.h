@@ -8,12 +8,12 @@
 #include <sys/types.h>
 
 struct spawn_spec {
-    const char *file;   /* looked up in the PATH of envp when it has no slash */
-    char *const *argv;  /* NULL-terminated */
-    char *const *envp;  /* NULL-terminated, the child's whole environment */
-    const char *cwd;    /* NULL: the caller's */
+    const char *file;          /* looked up in the PATH of envp when it has no slash */
+    char *const *argv;         /* NULL-terminated */
+    char *const *envp;         /* NULL-terminated, the child's whole environment */
+    const char *cwd;           /* NULL: the caller's */
     int in_fd, out_fd, err_fd; /* become 0, 1, 2; -1 = /dev/null. Must be >= 3 when given */
-    bool set_ids;       /* root only: drop to uid, gid and the user's groups */
+    bool set_ids;              /* root only: drop to uid, gid and the user's groups */
     uid_t uid;
     gid_t gid;
 };
@@ -28,9 +28,9 @@ MUST_USE int spawn_pidfd(pid_t pid);
 /* What /proc says of one process. */
 struct proc_stat {
     pid_t pid, ppid, pgrp, session;
-    char state;             /* R S D T Z ... */
-    uint64_t start_ticks;   /* since boot: with the boot id, this names a process for ever */
-    uint64_t cpu_ticks;     /* user + system */
+    char state;           /* R S D T Z ... */
+    uint64_t start_ticks; /* since boot: with the boot id, this names a process for ever */
+    uint64_t cpu_ticks;   /* user + system */
     uint64_t rss_bytes;
     uint32_t threads;
 };
