@@ -12,9 +12,11 @@ struct http_call;
 
 struct http_header {
     struct str name, value;
+    bool file; /* value is a path, read at each call (http_headers: files) */
 };
 
-/* The options Prometheus and Alertmanager share (http_config); borrowed by calls, immutable. File secrets are read at each call. */
+/* The options Prometheus and Alertmanager share (http_config); borrowed by calls, immutable. File secrets are read at
+ * each call. */
 struct http_config {
     struct {
         struct str username, password, password_file, username_file;
@@ -33,8 +35,13 @@ struct http_config {
         struct str client_id, client_secret, client_secret_file, token_url;
         struct config_strs scopes;
         struct config_map endpoint_params;
+        struct yaml_node *tls_node;
+        struct str proxy_url, no_proxy;
+        bool proxy_from_environment;
         bool present;
     } oauth2;
+    struct str bearer_token, bearer_token_file; /* folded into authorization by the schema's check */
+    struct yaml_node *proxy_connect_header;
     struct str proxy_url, no_proxy;
     bool proxy_from_environment;
     bool follow_redirects; /* default true */
@@ -55,14 +62,14 @@ struct http_request {
     size_t max_body; /* uncompressed response bytes; 0 = limit scrape_body_bytes */
     bool accept_gzip;
     const char *unix_socket; /* NULL, or connect here */
-    bool keep_headers; /* fill response.headers */
+    bool keep_headers;       /* fill response.headers */
 };
 
 struct http_response {
-    int error;        /* 0, or a negative errno: -ETIMEDOUT, -ECONNREFUSED, -EMSGSIZE (body over max_body), -EIO ... */
-    struct err err;   /* the reason in words */
-    long status;      /* HTTP status, SMTP reply code */
-    struct str body;  /* borrowed for the callback */
+    int error;       /* 0, or a negative errno: -ETIMEDOUT, -ECONNREFUSED, -EMSGSIZE (body over max_body), -EIO ... */
+    struct err err;  /* the reason in words */
+    long status;     /* HTTP status, SMTP reply code */
+    struct str body; /* borrowed for the callback */
     struct str content_type;
     struct str retry_after, location;
     struct str headers; /* raw header block when keep_headers */
@@ -82,16 +89,16 @@ size_t http_multi_poll(struct http_multi *m, int timeout_ms);
 void http_multi_wake(struct http_multi *m); /* any thread, async-signal-unsafe */
 
 struct smtp_message {
-    struct str smarthost;  /* host:port */
-    struct str hello;      /* EHLO name */
-    struct str from;       /* envelope sender */
-    const struct str *to;  /* envelope recipients */
+    struct str smarthost; /* host:port */
+    struct str hello;     /* EHLO name */
+    struct str from;      /* envelope sender */
+    const struct str *to; /* envelope recipients */
     size_t n_to;
-    struct str username, password; /* empty = no AUTH */
-    bool require_tls;      /* STARTTLS or fail */
-    bool implicit_tls;     /* smtps (port 465) */
+    struct str username, password;    /* empty = no AUTH */
+    bool require_tls;                 /* STARTTLS or fail */
+    bool implicit_tls;                /* smtps (port 465) */
     const struct http_config *config; /* tls part only; may be NULL */
-    struct str data;       /* full RFC 5322 message, CRLF lines; dot-stuffing is done here */
+    struct str data;                  /* full RFC 5322 message, CRLF lines; dot-stuffing is done here */
     int64_t timeout_ms;
 };
 MUST_USE int smtp_multi_start(struct http_multi *m, const struct smtp_message *msg, http_done_fn fn, void *ctx,
