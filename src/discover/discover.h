@@ -21,7 +21,8 @@ struct discover *discover_free(struct discover *d); /* stops and joins; accepts 
 /* Replace everything by these pools (array copied, `f` referenced until the next apply). Static groups are handed to
  * their sinks before this returns, and files are read once; later changes come from the thread. Any one thread. */
 void discover_apply(struct discover *d, struct promfile *f, const struct discover_pool *pools, size_t n);
-/* Read one target file (.json, .yml, .yaml): groups in the arena, __meta_filepath added. 0, or -errno with the reason. */
+/* Read one target file (.json, .yml, .yaml): groups in the arena, __meta_filepath added. 0, or -errno with the reason.
+ */
 MUST_USE int discover_read_file(const char *path, struct arena *a, struct target_group **ret, size_t *ret_n,
                                 struct err *e);
 void discover_collect(void *ctx, struct metrics_out *out); /* ctx = struct discover *: prometheus_sd_* */

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/* The machine's metrics with the names, labels and values of node_exporter (compared with 1.5.0 in test/e2e/test_host.py).
- * Files of /proc and /sys stay open and are read again with pread; parsing allocates nothing per collection. */
+/* The machine's metrics with the names, labels and values of node_exporter (compared with 1.5.0 in
+ * test/e2e/test_host.py). Files of /proc and /sys stay open and are read again with pread; parsing allocates nothing
+ * per collection. */
 #include "base/metrics.h"
 #include "base/error.h"
 #include <sys/types.h>
@@ -10,7 +11,7 @@ struct host;
 
 struct host_options {
     const char *procfs, *sysfs, *rootfs; /* NULL = /proc, /sys, / (tests give recorded trees) */
-    bool processes; /* the `processes` collector, off by default as in node_exporter */
+    bool processes;                      /* the `processes` collector, off by default as in node_exporter */
 };
 struct host *host_new(const struct host_options *o); /* o may be NULL */
 struct host *host_free(struct host *h);              /* accepts NULL */

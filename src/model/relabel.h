@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/* Relabelling: rewrite or drop a label set by a list of rules (targets before a scrape, samples after it, alerts on their
- * way out). Semantics and defaults are those of Prometheus 3.x relabel_config. */
+/* Relabelling: rewrite or drop a label set by a list of rules (targets before a scrape, samples after it, alerts on
+ * their way out). Semantics and defaults are those of Prometheus 3.x relabel_config. */
 #include "codec/regex.h"
 #include "model/labels.h"
 
@@ -35,11 +35,11 @@ struct relabel_rule {
     struct regex *re;                                 /* made by relabel_rule_check; owned */
 };
 
-/* Fill in defaults that are not set, check as Prometheus' Config.Validate and compile the pattern. Strings are borrowed. 0, or
- * -EINVAL with the reason. */
+/* Fill in defaults that are not set, check as Prometheus' Config.Validate and compile the pattern. Strings are
+ * borrowed. 0, or -EINVAL with the reason. */
 MUST_USE int relabel_rule_check(struct relabel_rule *r, struct err *e);
 void relabel_rule_done(struct relabel_rule *r); /* the pattern only */
 
-/* Apply all rules in order. false: the set is to be dropped (b is then in an undefined but valid state). New strings live
- * in the arena. Thread-safe for shared rules. */
+/* Apply all rules in order. false: the set is to be dropped (b is then in an undefined but valid state). New strings
+ * live in the arena. Thread-safe for shared rules. */
 bool relabel_apply(const struct relabel_rule *rules, size_t n, struct labels_builder *b, struct arena *a);

@@ -11,8 +11,8 @@ struct target_group {
 };
 
 struct target_sink {
-    /* Replace the groups of `pool` (a job's name) that carry these sources. Copied. Any thread; the effect is asynchronous.
-     * generation: that of the configuration the groups come from; groups of an older one are ignored. */
+    /* Replace the groups of `pool` (a job's name) that carry these sources. Copied. Any thread; the effect is
+     * asynchronous. generation: that of the configuration the groups come from; groups of an older one are ignored. */
     void (*update)(struct target_sink *s, uint64_t generation, struct str pool, const struct target_group *groups,
                    size_t n);
 };

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 /* prometheus.yml as typed data: one immutable generation per load, in its own arena, reference counted. It knows keys,
- * defaults, bounds and cross checks of Prometheus 3.x and nothing of what the sections do: scrape, discover, rules, remote and
- * notify read their part of it. Keys that are valid but that nothing acts on yet give a warning, never silence. */
+ * defaults, bounds and cross checks of Prometheus 3.x and nothing of what the sections do: scrape, discover, rules,
+ * remote and notify read their part of it. Keys that are valid but that nothing acts on yet give a warning, never
+ * silence. */
 #include "base/arena.h"
 #include "config/config.h"
 #include "model/labels.h"
@@ -10,7 +11,8 @@
 #include "net/client.h"
 
 enum promfile_flags {
-    PROMFILE_SYNTAX_ONLY = 1, /* do not look for files that keys point at; unknown kinds of discovery are warnings, not errors */
+    PROMFILE_SYNTAX_ONLY =
+        1, /* do not look for files that keys point at; unknown kinds of discovery are warnings, not errors */
 };
 
 struct relabel_rules {
@@ -24,7 +26,7 @@ struct promfile_limits { /* 0 = no limit */
 
 /* One entry of a *_sd_configs list. */
 struct promfile_sd {
-    const char *kind; /* "static", "file", "http", "dns", "docker", "consul", "kubernetes" ... */
+    const char *kind;             /* "static", "file", "http", "dns", "docker", "consul", "kubernetes" ... */
     const struct yaml_node *node; /* in the generation's tree, for kinds that read themselves */
     /* static: targets as label sets with __address__, plus labels */
     struct labels labels;
@@ -41,12 +43,12 @@ struct promfile_sds {
 };
 
 enum promfile_protocol { /* scrape_protocols */
-    PROTO_PROTOBUF,
-    PROTO_OM_0_0_1,
-    PROTO_OM_1_0_0,
-    PROTO_TEXT_0_0_4,
-    PROTO_TEXT_1_0_0,
-    PROTO_COUNT
+                         PROTO_PROTOBUF,
+                         PROTO_OM_0_0_1,
+                         PROTO_OM_1_0_0,
+                         PROTO_TEXT_0_0_4,
+                         PROTO_TEXT_1_0_0,
+                         PROTO_COUNT
 };
 extern const char *const promfile_protocol_names[PROTO_COUNT + 1]; /* "PrometheusProto" ... */
 
@@ -57,10 +59,10 @@ struct promfile_scrape {
     struct {
         struct str name;
         struct config_strs values;
-    } *params;
+    } * params;
     size_t n_params;
     bool honor_labels, honor_timestamps, track_timestamps_staleness, enable_compression, extra_scrape_metrics;
-    bool legacy_names; /* metric_name_validation_scheme: legacy */
+    bool legacy_names;          /* metric_name_validation_scheme: legacy */
     int protocols[PROTO_COUNT]; /* in order of preference */
     size_t n_protocols;
     int fallback; /* enum promfile_protocol or -1 */
@@ -86,8 +88,8 @@ struct promfile_remote { /* remote_write and remote_read entries: read and check
 };
 
 struct promfile {
-    struct str path;  /* as given; empty for text */
-    struct str text;  /* the document as it should be shown: secrets masked, defaults not filled in */
+    struct str path;     /* as given; empty for text */
+    struct str text;     /* the document as it should be shown: secrets masked, defaults not filled in */
     uint64_t generation; /* rises with every load of the process, from 1 */
     struct {
         int64_t scrape_interval_ms, scrape_timeout_ms, evaluation_interval_ms, rule_query_offset_ms;
@@ -103,7 +105,7 @@ struct promfile {
     size_t n_alertmanagers;
     struct {
         int64_t out_of_order_window_ms;
-        int64_t retention_ms;   /* 0 = not set here */
+        int64_t retention_ms;    /* 0 = not set here */
         int64_t retention_bytes; /* 0 = not set here */
         double retention_percentage;
         int64_t max_exemplars; /* -1 = not set */
@@ -113,8 +115,8 @@ struct promfile {
     struct config_strs warnings; /* sentences, each with file:line:col */
 };
 
-/* Read a file, or a text (name: for messages, dir: what relative paths start from). 0 and a reference; -EINVAL, -ENOENT ... with
- * "file:line:col: ..." in *e. Any thread. */
+/* Read a file, or a text (name: for messages, dir: what relative paths start from). 0 and a reference; -EINVAL, -ENOENT
+ * ... with "file:line:col: ..." in *e. Any thread. */
 MUST_USE int promfile_load(const char *path, unsigned flags, struct promfile **ret, struct err *e);
 MUST_USE int promfile_parse(struct str text, const char *name, const char *dir, unsigned flags, struct promfile **ret,
                             struct err *e);

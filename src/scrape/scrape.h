@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/* Scraping: asks every target for its samples, on time, and puts them into a sink with the series a scrape reports about itself
- * and with staleness markers exactly as Prometheus puts them. One thread owns all targets; other threads talk to it
- * by message. Internal targets (the host, hune itself, applications) go the same way without HTTP. */
+/* Scraping: asks every target for its samples, on time, and puts them into a sink with the series a scrape reports
+ * about itself and with staleness markers exactly as Prometheus puts them. One thread owns all targets; other threads
+ * talk to it by message. Internal targets (the host, hune itself, applications) go the same way without HTTP. */
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "model/matcher.h"
@@ -12,7 +12,8 @@
 
 struct scrape;
 
-/* How bodies are fetched; a test brings its own. NULL in scrape_options = HTTP by net/. All on the scrape thread but wake. */
+/* How bodies are fetched; a test brings its own. NULL in scrape_options = HTTP by net/. All on the scrape thread but
+ * wake. */
 struct scrape_fetch {
     int (*start)(struct scrape_fetch *f, const struct http_request *r, http_done_fn fn, void *ctx, void **ret_call,
                  struct err *e);
@@ -25,7 +26,8 @@ struct scrape_options {
     const struct clock *clock; /* NULL = real */
     struct sink *sink;
     struct scrape_fetch *fetch;
-    struct str external_seed; /* shifts scrape offsets, so that two servers do not ask at the same moment; may be empty */
+    struct str
+        external_seed; /* shifts scrape offsets, so that two servers do not ask at the same moment; may be empty */
 };
 
 struct scrape *scrape_new(const struct scrape_options *o);
@@ -34,14 +36,15 @@ MUST_USE int scrape_start(struct scrape *s);
 /* Stops, joins, frees. No staleness markers: a restart goes on where this ended. Accepts NULL. */
 struct scrape *scrape_free(struct scrape *s);
 
-/* Swap in a configuration: pools whose scrape_config is unchanged keep their targets and state; others are rebuilt from their known
- * groups. Takes its own reference. Returns when the thread has done it. Any thread. */
+/* Swap in a configuration: pools whose scrape_config is unchanged keep their targets and state; others are rebuilt from
+ * their known groups. Takes its own reference. Returns when the thread has done it. Any thread. */
 void scrape_reload(struct scrape *s, struct promfile *f);
 /* Where discovery puts the groups of scrape pools. */
 struct target_sink *scrape_target_sink(struct scrape *s);
 
-/* A target whose samples a collector tells: labels job and instance, plus `extra`. fn runs on the scrape thread (must be quick). Returns an
- * id for scrape_remove_internal; removal makes its series stale as for any target. Any thread, not from fn. */
+/* A target whose samples a collector tells: labels job and instance, plus `extra`. fn runs on the scrape thread (must
+ * be quick). Returns an id for scrape_remove_internal; removal makes its series stale as for any target. Any thread,
+ * not from fn. */
 uint64_t scrape_add_internal(struct scrape *s, struct str job, struct str instance, struct labels extra,
                              int64_t interval_ms, metrics_collect_fn fn, void *ctx);
 void scrape_remove_internal(struct scrape *s, uint64_t id);
@@ -57,7 +60,7 @@ struct scrape_target_info { /* all in the caller's arena */
     struct labels labels, discovered;
     enum target_health health;
     struct str last_error;
-    int64_t last_scrape_ms;  /* 0 = never */
+    int64_t last_scrape_ms; /* 0 = never */
     double last_duration_s;
     int64_t interval_ms, timeout_ms;
     uint64_t last_samples; /* after relabelling */
@@ -80,8 +83,8 @@ struct scrape_meta {
     struct labels target; /* of the target that said so */
     struct str metric, type, help, unit;
 };
-/* What targets said about their metrics (for /targets/metadata): of those matching `m`, of metric `metric` or all when empty; at most
- * limit (0 = all). */
+/* What targets said about their metrics (for /targets/metadata): of those matching `m`, of metric `metric` or all when
+ * empty; at most limit (0 = all). */
 void scrape_metadata(struct scrape *s, const struct matcher *m, size_t n_m, struct str metric, size_t limit,
                      struct arena *a, struct scrape_meta **ret, size_t *ret_n);
 
