@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 /* PromQL of Prometheus 3.14, experimental parts included: text -> tree -> rows. This room knows the store only through
- * model/source.h, and is known to others only as a `struct query_engine` (model/query.h) and by the parser calls below. */
+ * model/source.h, and is known to others only as a `struct query_engine` (model/query.h) and by the parser calls below.
+ */
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "model/query.h"
@@ -10,8 +11,9 @@
 /* ---- The language ------------------------------------------------------------------------------------------------ */
 
 enum promql_type { PROMQL_NONE, PROMQL_SCALAR, PROMQL_VECTOR, PROMQL_MATRIX, PROMQL_STRING };
-extern const char *const promql_type_names[];     /* "scalar", "vector", "matrix", "string" as in JSON */
-extern const char *const promql_type_documents[]; /* "scalar", "instant vector", "range vector", "string" as in errors */
+extern const char *const promql_type_names[]; /* "scalar", "vector", "matrix", "string" as in JSON */
+extern const char
+    *const promql_type_documents[]; /* "scalar", "instant vector", "range vector", "string" as in errors */
 
 /* A parsed and type-checked expression. Immutable: share between threads freely. It keeps a copy of its text. */
 struct promql;
@@ -34,7 +36,8 @@ void promql_ast_json(struct jw *w, const struct promql *p);
 struct promql_selector {
     const struct matcher *matchers; /* the metric name is a matcher for __name__ */
     size_t n;
-    int64_t range_ms, offset_ms; /* 0 for an instant selector; duration expressions that need the query's times count as 0 */
+    int64_t range_ms,
+        offset_ms; /* 0 for an instant selector; duration expressions that need the query's times count as 0 */
 };
 /* Every vector selector in textual order; arrays borrowed from p. For dependency checks, exemplars, read-ahead. */
 size_t promql_selectors(const struct promql *p, const struct promql_selector **ret);
@@ -43,19 +46,19 @@ size_t promql_selectors(const struct promql *p, const struct promql_selector **r
  * 0; QUERY_E_PARSE with the reason (also when every matcher may match the empty string). */
 MUST_USE int promql_parse_selector(struct str text, struct promql **ret, const struct matcher **ret_m, size_t *ret_n,
                                    struct err *e);
-/* The `metric{a="b"} 1 _ 3x4` half of test files: only the series description. Into the arena. */
-MUST_USE int promql_parse_series(struct str text, struct arena *a, struct labels *ret, struct err *e);
 /* A Go string literal with its quotes ("...", '...' or `...`); 0 or -EINVAL. */
 MUST_USE int promql_unquote(struct str literal, struct arena *a, struct str *ret, struct err *e);
 void promql_quote(struct buf *b, struct str s); /* as Go's strconv.Quote */
 
-/* ---- The tables: completion, hover text and the reference page come from here --------------------------------------- */
+/* ---- The tables: completion, hover text and the reference page come from here ---------------------------------------
+ */
 
 #define PROMQL_MAX_ARGS 6
 struct promql_function {
     const char *name;
     enum promql_type args[PROMQL_MAX_ARGS]; /* declared types; PROMQL_NONE ends the list */
-    int variadic;                           /* 0: exact; n > 0: up to n of the last may be left out; -1: the last repeats */
+    /* 0: exactly these. Otherwise the last may be left out, or repeat: up to n times, or for ever when -1. */
+    int variadic;
     enum promql_type returns;
     bool experimental;
     const char *signature; /* "rate(v range-vector)" */
@@ -71,15 +74,15 @@ const struct promql_word *promql_words(size_t *ret_n);
 
 /* ---- The engine -------------------------------------------------------------------------------------------------- */
 
-struct promql_options {          /* zero means the default named */
-    const struct clock *clock;   /* clock_real */
-    int64_t lookback_ms;         /* 5 min */
-    int64_t timeout_ms;          /* 2 min */
-    int64_t subquery_step_ms;    /* 1 min: subqueries without a step of their own */
-    uint64_t max_samples;        /* limit(query_samples) */
-    size_t max_bytes;            /* limit(query_memory): working memory of one query, besides the caller's arena */
-    unsigned max_concurrency;    /* 20; further queries wait for their turn within their timeout */
-    bool no_start_timestamps;    /* ignore samples' start timestamps in rate, increase, irate and resets */
+struct promql_options {        /* zero means the default named */
+    const struct clock *clock; /* clock_real */
+    int64_t lookback_ms;       /* 5 min */
+    int64_t timeout_ms;        /* 2 min */
+    int64_t subquery_step_ms;  /* 1 min: subqueries without a step of their own */
+    uint64_t max_samples;      /* limit(query_samples) */
+    size_t max_bytes;          /* limit(query_memory): working memory of one query, besides the caller's arena */
+    unsigned max_concurrency;  /* 20; further queries wait for their turn within their timeout */
+    bool no_start_timestamps;  /* ignore samples' start timestamps in rate, increase, irate and resets */
 };
 
 struct promql_engine;
