@@ -203,14 +203,12 @@ bool template_has(const struct template_set *s, struct str name);
 enum template_flags {
     TEMPLATE_HTML = 1, /* escape by context, as html/template */
 };
-/* Execute template `name` and append to out. Variables named in `vars` are set at the start ($labels is "labels").
+/* Execute template `name` and append to out.
  * arena: holds everything made meanwhile; host: what template_host() gives to functions.
  * 0; -EINVAL with Go's wording ("template: NAME:LINE:COL: executing ..."); out then holds what was written before. */
 struct template_exec {
     struct str name;
     struct tval data;
-    const struct tpair *vars;
-    size_t n_vars;
     unsigned flags;
     struct arena *arena;
     void *host;
