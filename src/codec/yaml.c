@@ -79,6 +79,9 @@ static struct sized_node *new_node(struct reader *r, enum yaml_kind kind)
 
 static int read_scalar(struct reader *r, struct sized_node **ret)
 {
+    const char *tag = (const char *)r->event.data.scalar.tag;
+    if (tag && strcmp(tag, "tag:yaml.org,2002:binary") == 0)
+        return fail(r, r->event.start_mark, "a binary value is not allowed here");
     struct sized_node *n = new_node(r, YAML_SCALAR);
     if (!n)
         return -ENOMEM;
@@ -89,7 +92,7 @@ static int read_scalar(struct reader *r, struct sized_node **ret)
     memcpy(copy, text.p, text.n);
     n->node.s = str_make(copy, text.n);
     n->node.quoted = r->event.data.scalar.style != YAML_PLAIN_SCALAR_STYLE ||
-                     (r->event.data.scalar.tag && strcmp((const char *)r->event.data.scalar.tag, "tag:yaml.org,2002:str") == 0);
+                     (tag && strcmp(tag, "tag:yaml.org,2002:str") == 0);
     if (!n->node.quoted && plain_null(text))
         n->node.kind = YAML_NULL;
     *ret = n;
