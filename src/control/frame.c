@@ -127,39 +127,104 @@ void control_proc_read(struct str body, struct control_proc *ret)
     while (control_field(&body, &tag, &v)) {
         uint64_t u = control_number(v);
         switch (tag) {
-        case CT_ID: p.id = (uint32_t)u; break;
-        case CT_INSTANCE: p.instance = (uint32_t)u; break;
-        case CT_INSTANCES: p.instances = (uint32_t)u; break;
-        case CT_PID: p.pid = (pid_t)u; break;
-        case CT_STATE: p.state = u < CS_COUNT ? (enum control_state)u : CS_ERRORED; break;
-        case CT_EVENT: p.event = u < CE_COUNT ? (enum control_event)u : 0; break;
-        case CT_RESTARTS: p.restarts = u; break;
-        case CT_UNSTABLE: p.unstable = u; break;
-        case CT_UPTIME_MS: p.uptime_ms = u; break;
-        case CT_DELAY_MS: p.delay_ms = u; break;
-        case CT_LOG_LOST: p.log_lost = u; break;
-        case CT_CREATED_MS: p.created_ms = (int64_t)u; break;
-        case CT_STARTED_MS: p.started_ms = (int64_t)u; break;
-        case CT_AT_MS: p.at_ms = (int64_t)u; break;
-        case CT_EXITED: p.exited = u != 0; break;
-        case CT_CODE: p.exit_code = (int)u; break;
-        case CT_SIGNAL: p.exit_signal = (int)u; break;
-        case CT_NAME: p.name = v; break;
-        case CT_NAMESPACE: p.namespace_ = v; break;
-        case CT_SCRIPT: p.script = v; break;
-        case CT_INTERPRETER: p.interpreter = v; break;
-        case CT_CWD: p.cwd = v; break;
-        case CT_OUT_FILE: p.out_file = v; break;
-        case CT_ERR_FILE: p.err_file = v; break;
-        case CT_TEXT: p.text = v; break;
-        case CT_AUTORESTART: p.autorestart = u != 0; break;
-        case CT_MAX_RESTARTS: p.max_restarts = u; break;
-        case CT_MIN_UPTIME_MS: p.min_uptime_ms = u; break;
-        case CT_RESTART_DELAY_MS: p.restart_delay_ms = u; break;
-        case CT_BACKOFF_MS: p.backoff_ms = u; break;
-        case CT_KILL_TIMEOUT_MS: p.kill_timeout_ms = u; break;
-        case CT_KILL_SIGNAL: p.kill_signal = u; break;
-        default: break; /* ARG, ENV ... stay in body; tags of a newer peer are skipped */
+        case CT_ID:
+            p.id = (uint32_t)u;
+            break;
+        case CT_INSTANCE:
+            p.instance = (uint32_t)u;
+            break;
+        case CT_INSTANCES:
+            p.instances = (uint32_t)u;
+            break;
+        case CT_PID:
+            p.pid = (pid_t)u;
+            break;
+        case CT_STATE:
+            p.state = u < CS_COUNT ? (enum control_state)u : CS_ERRORED;
+            break;
+        case CT_EVENT:
+            p.event = u < CE_COUNT ? (enum control_event)u : 0;
+            break;
+        case CT_RESTARTS:
+            p.restarts = u;
+            break;
+        case CT_UNSTABLE:
+            p.unstable = u;
+            break;
+        case CT_UPTIME_MS:
+            p.uptime_ms = u;
+            break;
+        case CT_DELAY_MS:
+            p.delay_ms = u;
+            break;
+        case CT_LOG_LOST:
+            p.log_lost = u;
+            break;
+        case CT_CREATED_MS:
+            p.created_ms = (int64_t)u;
+            break;
+        case CT_STARTED_MS:
+            p.started_ms = (int64_t)u;
+            break;
+        case CT_AT_MS:
+            p.at_ms = (int64_t)u;
+            break;
+        case CT_EXITED:
+            p.exited = u != 0;
+            break;
+        case CT_CODE:
+            p.exit_code = (int)u;
+            break;
+        case CT_SIGNAL:
+            p.exit_signal = (int)u;
+            break;
+        case CT_NAME:
+            p.name = v;
+            break;
+        case CT_NAMESPACE:
+            p.namespace_ = v;
+            break;
+        case CT_SCRIPT:
+            p.script = v;
+            break;
+        case CT_INTERPRETER:
+            p.interpreter = v;
+            break;
+        case CT_CWD:
+            p.cwd = v;
+            break;
+        case CT_OUT_FILE:
+            p.out_file = v;
+            break;
+        case CT_ERR_FILE:
+            p.err_file = v;
+            break;
+        case CT_TEXT:
+            p.text = v;
+            break;
+        case CT_AUTORESTART:
+            p.autorestart = u != 0;
+            break;
+        case CT_MAX_RESTARTS:
+            p.max_restarts = u;
+            break;
+        case CT_MIN_UPTIME_MS:
+            p.min_uptime_ms = u;
+            break;
+        case CT_RESTART_DELAY_MS:
+            p.restart_delay_ms = u;
+            break;
+        case CT_BACKOFF_MS:
+            p.backoff_ms = u;
+            break;
+        case CT_KILL_TIMEOUT_MS:
+            p.kill_timeout_ms = u;
+            break;
+        case CT_KILL_SIGNAL:
+            p.kill_signal = u;
+            break;
+        default:
+            break; /* ARG, ENV ... stay in body; tags of a newer peer are skipped */
         }
     }
     *ret = p;

@@ -55,16 +55,16 @@ enum machine_want { WANT_STOPPED, WANT_RUNNING, WANT_DELETED };
 
 struct machine {
     enum control_state state;
-    enum machine_want want;         /* while STOPPING: what comes afterwards */
-    bool main_alive;                /* the main process has not been reaped */
-    bool by_user;                   /* this launch was asked for: a failure is final at once */
-    bool killed;                    /* SIGKILL has been sent */
-    uint64_t started_ms;            /* monotonic, of the present or last process */
-    uint64_t stop_deadline_ms;      /* monotonic */
-    uint64_t backoff_ms;            /* next waiting time; 0 = restart at once */
-    uint64_t delay_ms;              /* what the present WAITING waits */
+    enum machine_want want;    /* while STOPPING: what comes afterwards */
+    bool main_alive;           /* the main process has not been reaped */
+    bool by_user;              /* this launch was asked for: a failure is final at once */
+    bool killed;               /* SIGKILL has been sent */
+    uint64_t started_ms;       /* monotonic, of the present or last process */
+    uint64_t stop_deadline_ms; /* monotonic */
+    uint64_t backoff_ms;       /* next waiting time; 0 = restart at once */
+    uint64_t delay_ms;         /* what the present WAITING waits */
     uint32_t restarts, unstable;
-    struct machine_exit exit;       /* of the last process */
+    struct machine_exit exit; /* of the last process */
     bool has_exit;
     uint64_t exit_uptime_ms;
     const struct machine_policy *policy;

@@ -253,7 +253,8 @@ static void each_pid(void (*fn)(void *ctx, pid_t pid), void *ctx)
     close(fd);
 }
 
-/* The value of NAME=value in a process' environment that starts with `prefix`; false when not there or not ours to read. */
+/* The value of NAME=value in a process' environment that starts with `prefix`; false when not there or not ours to
+ * read. */
 static bool env_marked(pid_t pid, const char *prefix, struct str *ret_value)
 {
     char path[32];
