@@ -39,6 +39,9 @@
     X(template_output_bytes, 1 << 20, 1 << 10, 64 << 20, "bytes", "what one template may write")                        \
     X(template_steps, 1000000, 1000, 1LL << 40, "steps", "actions one template may execute")                            \
     X(event_payload_bytes, 256 << 10, 1 << 10, 16 << 20, "bytes", "payload of one journal event")                       \
+    X(journal_queue, 10000, 100, 1000000, "events", "posted events waiting for the disk")                               \
+    X(app_log_lines, 2000, 10, 1000000, "lines", "newest lines of one application kept in memory for the page")         \
+    X(app_log_bytes, 256 << 10, 4 << 10, 64 << 20, "bytes", "newest lines of one application kept in memory")           \
     X(anomaly_text_bytes, 64 << 10, 256, 1 << 20, "bytes", "one text field of an anomaly record")                       \
     X(alerts_per_rule, 100000, 10, 10000000, "alerts", "active alerts of one rule, where the group sets no limit")      \
     X(notify_queue, 10000, 10, 1000000, "alerts", "alerts waiting for one outside Alertmanager")                        \
