@@ -21,11 +21,10 @@ extern const char *const http_role_names[]; /* "none", "viewer", "operator", "ad
 enum http_method { HTTP_GET = 1 /* HEAD too */, HTTP_POST = 2, HTTP_PUT = 4, HTTP_DELETE = 8, HTTP_PATCH = 16 };
 
 enum http_route_flags {
-    HTTP_READS = 1,         /* its POST only reads: form bodies are welcome (Prometheus' query API) */
-    HTTP_ANY_TYPE = 2,      /* a change that accepts any Content-Type (remote write, /-/reload); else JSON only */
-    HTTP_ANY_HOST = 4,      /* answers under any Host name (health probes) */
-    HTTP_NO_ANON = 8,       /* never for an anonymous caller, whatever role loopback gives him (starting processes) */
-    HTTP_LOCAL_CHANGE = 16, /* refused when the Origin header is absent and a cookie is the credential */
+    HTTP_READS = 1,    /* its POST only reads: form bodies are welcome (Prometheus' query API) */
+    HTTP_ANY_TYPE = 2, /* a change that accepts any Content-Type (remote write, /-/reload); else JSON only */
+    HTTP_ANY_HOST = 4, /* answers under any Host name (health probes) */
+    HTTP_NO_ANON = 8,  /* never for an anonymous caller, whatever role loopback gives him (starting processes) */
 };
 
 typedef void (*http_handler)(struct http_req *r, void *ctx);
@@ -58,14 +57,16 @@ typedef int (*http_identify_fn)(void *ctx, struct http_req *r, bool may_block, s
 struct web_config {
     struct {
         struct str cert_file, key_file, client_auth_type, client_ca_file, cert, key, client_ca;
+        struct config_strs client_allowed_sans, cipher_suites, curves;
         int min_version, max_version;
-        bool present;
+        bool prefer_server, present;
     } tls;
     struct {
         bool http2;
         struct config_map headers;
     } http;
     struct config_map basic_auth_users; /* name -> bcrypt */
+    struct yaml_node *rate_limit;
 };
 extern const struct config_schema web_config_schema;
 
