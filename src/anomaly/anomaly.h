@@ -45,38 +45,41 @@ struct anomaly_alert {
     double value;                 /* NaN = unknown */
 };
 
-struct anomaly_evidence { /* frozen once taken */
+struct anomaly_evidence { /* frozen once taken; a later picture of the same expression stands beside it, not instead */
     int64_t n, t_ms;
-    struct str kind; /* "metrics" */
-    struct str json; /* {"expr","alert_expr","op","threshold","from_ms","to_ms","step_ms","series":[{"labels","t":[],"v":[]}]}
-                      */
+    struct str expr;
+    struct str measures; /* JSON: [{"name","unit","expr","op","threshold","points":[[t_ms,"value"],...]},...] */
 };
 
 /* A sheet. Strings live in the arena of the call that filled it; fields called JSON hold a document of that shape. */
 struct anomaly {
     struct str id, title, description, symptoms, reproduction;
-    int64_t severity, priority; /* enum severity; priority 1 (highest) to 5, 0 = not set */
+    int64_t severity; /* enum severity */
+    int64_t priority; /* 1 (highest) to 5, 0 = not set; "P1".."P5" in JSON */
     int64_t category, status, detection, loss;
     struct str environment;         /* production, staging, development, or the team's own word */
     struct str service, components; /* components: JSON array of strings */
     struct str source;              /* alert, eslint, audit, lighthouse, test, support, user ... */
     struct str detected_by, assignee;
-    int64_t users_affected; /* -1 = unknown */
-    struct str features, business_impact;
+    int64_t users_affected;         /* -1 = unknown */
+    struct str features, impact;    /* features that were lost; effect on users and business */
     struct str labels, annotations; /* JSON objects, of the alert that opened it */
+    struct str alert;               /* its fingerprint */
     struct str metrics;             /* JSON object: p95, error_rate, cpu ... at the moment */
     struct str logs, version;
-    struct str root_cause, factors, fix, fix_ref, validation;
-    struct str actions; /* JSON array of {"text","owner","due","status":"todo|doing|done"} */
+    struct str root_cause, contributing, fix, fix_ref, checks;
+    struct str actions; /* JSON array of {"text","owner","due","status"} */
     struct str figures; /* JSON object {"before":{},"after":{}} */
     struct str cost, lessons;
-    struct str links; /* JSON object: issue, ticket, alert, changelog ... */
+    struct str links; /* JSON object: issue, ticket, changelog ... */
     /* Unix ms, 0 = not yet. Phases: started -> detected -> acknowledged (decision) -> stabilised -> resolved -> closed.
      */
     int64_t started_ms, detected_ms, acknowledged_ms, stabilised_ms, resolved_ms, closed_ms, updated_ms;
     int64_t rev;           /* counts changes; for optimistic locking */
     int64_t alerts_active; /* alerts of it that still fire */
     int64_t alerts_total, reopened, escalation_level;
+    int64_t escalation_base_ms, evidence_due_ms; /* the room's own */
+    struct str join_key;                         /* the room's own */
     /* the full form only */
     struct anomaly_alert *alerts;
     size_t n_alerts;
@@ -125,9 +128,12 @@ int anomalies_step(struct anomalies *a);
 MUST_USE int anomaly_open_json(struct anomalies *a, struct str body, struct str actor, char ret_id[ANOMALY_ID_BYTES],
                                struct err *e);
 /* Change from a JSON object: any writable field by its name (doc/reference/api-hune.md lists them from the same table),
- * "status" moves the workflow, "note" adds a line to the timeline, "rev" (optional) must be the present one. All or
- * nothing. */
+ * "status" moves the workflow, "note" (or "text") adds a line to the timeline, "rev" (optional) must be the present
+ * one. All or nothing. */
 MUST_USE int anomaly_apply_json(struct anomalies *a, struct str id, struct str body, struct str actor, struct err *e);
+/* The same with the move given by the route: the body may hold fields and "text" (the note). */
+MUST_USE int anomaly_move_json(struct anomalies *a, struct str id, enum anomaly_status to, struct str body,
+                               struct str actor, struct err *e);
 /* Only the checks of the two above, no database: for tests and fuzzing. opening: title is demanded. */
 MUST_USE int anomaly_check_json(struct str body, bool opening, struct err *e);
 /* Either form of the number (ANO-20250816-003, ANOM-2025-08-16-003) to the first; false when it is neither. */
@@ -139,13 +145,16 @@ MUST_USE int anomaly_import_json(struct anomalies *a, struct str body, struct st
 struct anomaly_filter {
     unsigned statuses; /* bits 1 << enum anomaly_status; 0 = all */
     enum severity min_severity;
-    struct str service, assignee, text; /* text: in id, title or description */
-    int64_t from_ms, to_ms;             /* detected within; 0 = open */
-    size_t limit, offset;               /* limit 0 = 100 */
+    int category;                                    /* enum anomaly_category; 0 = all */
+    struct str service, environment, assignee, text; /* text: in id, title or description */
+    int64_t from_ms, to_ms;                          /* detected within; 0 = open */
+    size_t limit, offset;                            /* limit 0 = 100 */
 };
 /* Newest first, without alerts, lines and evidence. In the arena. */
 MUST_USE int anomaly_list(struct anomalies *a, const struct anomaly_filter *f, struct arena *arena,
                           struct anomaly **ret, size_t *ret_n);
+/* How many there are, limit and offset aside. */
+MUST_USE int anomaly_count(struct anomalies *a, const struct anomaly_filter *f, size_t *ret);
 /* The whole sheet. id in either form. 0, ANOMALY_E_NOT_FOUND, -errno. */
 MUST_USE int anomaly_get(struct anomalies *a, struct str id, struct arena *arena, struct anomaly *ret);
 

@@ -98,6 +98,6 @@ uint64_t journal_last_seq(struct journal *j); /* newest committed */
 /* Drop what is older than the retention; returns how many, or -errno. The thread does it every hour by itself. */
 int64_t journal_prune(struct journal *j);
 void journal_collect(void *journal, struct metrics_out *out); /* hune_journal_* */
-/* One event as JSON: {"seq","time","kind","severity","service","subject","actor","summary","links","payload"}. */
+/* One event as JSON: {"seq","t_ms","kind","severity","service","subject","actor","summary","links","payload"}. */
 struct jw;
 void event_json(struct jw *w, const struct event *e);

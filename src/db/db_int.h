@@ -8,7 +8,7 @@
 MUST_USE int conn_open(const char *path, bool writer, int64_t cache_bytes, struct db_tx **ret, struct err *e);
 struct db_tx *conn_close(struct db_tx *tx);
 MUST_USE int conn_exec(struct db_tx *tx, const char *sql);
-void conn_undo(struct db_tx *tx); /* end a transaction without its changes */
+void conn_undo(struct db_tx *tx);                                           /* end a transaction without its changes */
 MUST_USE int conn_script(struct db_tx *tx, const char *sql, struct err *e); /* *e: the engine's words */
 bool conn_in_transaction(const struct db_tx *tx); /* false also after the engine undid one by itself */
 bool conn_sync_failed(const struct db_tx *tx);

@@ -602,7 +602,7 @@ static void raw_object(struct jw *w, const char *key, struct str json)
     if (json.n)
         jw_raw(w, json);
     else
-        jw_null(w);
+        jw_raw(w, STR("{}"));
 }
 
 void event_json(struct jw *w, const struct event *e)
@@ -610,7 +610,7 @@ void event_json(struct jw *w, const struct event *e)
     jw_obj(w);
     jw_key(w, "seq");
     jw_u64(w, e->seq);
-    jw_ki64(w, "time_ms", e->t_ms);
+    jw_ki64(w, "t_ms", e->t_ms);
     jw_kstr(w, "kind", e->kind);
     jw_kz(w, "severity", severity_names[e->severity <= SEV_CRITICAL ? e->severity : SEV_NONE]);
     jw_kstr(w, "service", e->service);
