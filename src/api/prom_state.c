@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What runs: targets, rules, alerts, status/*, and small answers that clients probe for. */
+/* What runs: targets, rules, alerts, the status pages, and small answers that clients probe for. */
 #include "api/api_int.h"
 
 #include "base/format.h"
