@@ -1,53 +1,66 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/* Who may do what: users (argon2id), tokens (256 random bits, kept as SHA-256), sessions (cookie hune_session, memory only)
- * and the users of Prometheus' web configuration file (bcrypt). Roles: viewer < operator < administrator. While nobody
- * has a credential, callers from loopback are anonymous administrators (routes may still refuse anonymous ones). */
-#include "base/arena.h"
+/* Who may do what: users (argon2id), tokens (SHA-256 of 32 random bytes), sessions of the page, users of Prometheus' web configuration
+ * file (bcrypt). Users and tokens live in the file DATA/users (doc/format/users.md), changed by `hune user` and
+ * `hune token` from any process and read again by the server when it changes; sessions live in memory. */
 #include "base/clock.h"
-#include "db/db.h"
+#include "base/metrics.h"
+#include "model/event.h"
 #include "net/server.h"
 
-enum auth_error { AUTH_E_EXISTS = 1, AUTH_E_NOT_FOUND, AUTH_E_INVALID, AUTH_E_WRONG, AUTH_E_BUSY };
+struct auth_options {
+    const struct clock *clock;     /* NULL = real */
+    const char *data_dir;          /* where `users` is; NULL = nobody but web's users (tests) */
+    const struct web_config *web;  /* may be NULL; its basic_auth_users are administrators. Copied */
+    bool open;                     /* some listener is not loopback: an anonymous caller is nobody, always */
+    bool secure_cookie;            /* the page is reached by https */
+    struct journal *journal;       /* may be NULL; auth.login, auth.login_failed, auth.logout */
+};
 
 struct auth;
-struct auth_options {
-    const struct clock *clock;
-    struct db *db;
-    struct journal *journal;      /* auth.login, auth.refused, auth.user_added ...; may be NULL */
-    const struct web_config *web; /* its basic_auth_users are administrators; may be NULL; borrowed */
-};
-/* Migrates its tables. 0; -errno or -EINVAL with the reason. */
+/* 0; -EINVAL with "file:line: reason" for a damaged file; -errno. */
 MUST_USE int auth_open(const struct auth_options *o, struct auth **ret, struct err *e);
 struct auth *auth_close(struct auth *a);
+void auth_set_journal(struct auth *a, struct journal *j); /* start-up only */
 
-/* Is there any user, token or web user? Then anonymous callers have no role. Any thread. */
+/* A user, token or web user exists (then a non-loopback address may be listened on). */
 bool auth_has_credential(struct auth *a);
+bool auth_has_user(struct auth *a); /* someone could sign in with a password */
 
-/* An http_identify_fn; ctx is the struct auth. */
-int auth_identify(void *ctx, struct http_req *r, bool may_block, struct http_identity *ret);
+/* The http_identify_fn of the server; ctx is the struct auth *. Bearer tokens, Basic, the cookie hune_session, in this order. Without any user on
+ * loopback, an anonymous caller is administrator (viewer when a proxy forwarded the request). */
+int auth_identify(void *auth, struct http_req *r, bool may_block, struct http_identity *ret);
 
-/* Check a name and password for the login form. 0 with the role; AUTH_E_WRONG; AUTH_E_BUSY: too many wrong tries from this
- * peer within AUTH_WINDOW. Slow on purpose: from a worker only. */
-MUST_USE int auth_login(struct auth *a, struct str peer_ip, struct str name, struct str password, enum http_role *ret);
-/* A new session of a user; ret gets the cookie's value. 12 h, or 30 min without use. */
-void auth_session_new(struct auth *a, struct str name, enum http_role role, char ret[65]);
-void auth_session_end(struct auth *a, struct str cookie);
+#define AUTH_COOKIE_MAX 256
+enum auth_error { AUTH_E_WRONG = 1, AUTH_E_LIMIT };
+/* Check a password and open a session. Slow on purpose (tens of milliseconds): call it on a worker. ret_cookie is the value of Set-Cookie. 0;
+ * AUTH_E_WRONG (unknown user and wrong password alike); AUTH_E_LIMIT: too many wrong tries from this address. */
+MUST_USE int auth_login(struct auth *a, struct http_req *r, struct str user, struct str password,
+                        char ret_cookie[AUTH_COOKIE_MAX], struct http_identity *ret);
+/* End the session of the request's cookie, if any. ret_cookie: the Set-Cookie that makes the browser forget it. */
+void auth_logout(struct auth *a, struct http_req *r, char ret_cookie[AUTH_COOKIE_MAX]);
 
-/* Administration. AUTH_E_*: the reason in *e. Durable when 0. */
-MUST_USE int auth_user_add(struct auth *a, struct str name, struct str password, enum http_role role, struct err *e);
-MUST_USE int auth_user_delete(struct auth *a, struct str name, struct err *e);
-MUST_USE int auth_token_add(struct auth *a, struct str name, enum http_role role, char ret_token[80], struct err *e);
-MUST_USE int auth_token_delete(struct auth *a, struct str name, struct err *e);
+/* ---- the file of users and tokens, from any process ---- */
+
 struct auth_entry {
-    bool token;
+    bool token; /* else a user */
     struct str name;
     enum http_role role;
-    int64_t created_ms, used_ms; /* used 0 = never */
+    int64_t created_ms;
 };
-MUST_USE int auth_list(struct auth *a, struct arena *arena, struct auth_entry **ret, size_t *ret_n);
-bool auth_role_parse(struct str s, enum http_role *ret); /* "viewer", "operator", "administrator" ("admin") */
+/* 0; -EINVAL (bad name or role, short password; the reason in *e); -EEXIST; -errno. */
+MUST_USE int auth_user_add(const char *data_dir, struct str name, enum http_role role, struct str password, struct err *e);
+/* ret_token: the secret, shown once. */
+#define AUTH_TOKEN_BYTES 64
+MUST_USE int auth_token_add(const char *data_dir, struct str name, enum http_role role, char ret_token[AUTH_TOKEN_BYTES],
+                            struct err *e);
+MUST_USE int auth_delete(const char *data_dir, bool token, struct str name, struct err *e); /* -ENOENT when absent */
+MUST_USE int auth_list(const char *data_dir, struct arena *a, struct auth_entry **ret, size_t *ret_n, struct err *e);
+bool auth_role_parse(struct str s, enum http_role *ret); /* viewer, operator, administrator (admin) */
 
-#define AUTH_WINDOW_MS 300000
-#define AUTH_WRONG_MAX 10
-#define AUTH_PASSWORD_MIN 10
+/* `hune user ...` and `hune token ...`: argv[0] is the verb; --data.dir or data_dir. Exit code 0, 1, 2. Passwords come from the terminal,
+ * or from standard input when that is no terminal, never from the command line. */
+int auth_cli_user(int argc, char **argv, const char *data_dir, bool french);
+int auth_cli_token(int argc, char **argv, const char *data_dir, bool french);
+
+void auth_collect(void *auth, struct metrics_out *out); /* hune_auth_* */
