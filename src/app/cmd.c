@@ -2,6 +2,7 @@
 #include "app/cmd_int.h"
 
 #include "base/mem.h"
+#include "base/str.h"
 #include <stdio.h>
 
 const struct cmd cmds[] = {
