@@ -193,6 +193,29 @@ static void do_list(struct conn *c, const struct control_frame *f)
     control_end(&c->out, at);
 }
 
+/* A second definition of an application that does not run takes its place and its ids. 0; 1 with a reason. */
+static int app_replace(struct keeper *k, struct app *a, const struct buf *spec, uint32_t *ids, size_t *ret_n, struct err *e)
+{
+    int r = spec_check(buf_view(spec), e);
+    size_t n = 0;
+    for (size_t i = 0; r == 0 && i < k->procs.n; i++) {
+        const struct proc *p = k->procs.v[i];
+        if (p->app != a)
+            continue;
+        if (proc_busy(p)) {
+            err_set(e, "\"%s\" runs already (hune restart %s; or give another --name)", a->name, a->name);
+            r = 1;
+        }
+        ids[n++] = p->id;
+    }
+    if (r != 0)
+        return r;
+    for (size_t i = 0; i < n; i++)
+        proc_free(proc_find(k, ids[i]));
+    *ret_n = n;
+    return 0;
+}
+
 static void do_add(struct conn *c, const struct control_frame *f)
 {
     struct keeper *k = c->k;
@@ -203,13 +226,19 @@ static void do_add(struct conn *c, const struct control_frame *f)
     _cleanup_buf_ struct buf spec = BUF_INIT((size_t)limit(control_message_bytes));
     spec_copy(&spec, f->body);
     struct err e = {0};
-    struct app *a = NULL;
-    if (app_add(k, buf_view(&spec), NULL, 0, &a, &e) != 0) {
+    uint32_t ids[KEEPER_INSTANCES];
+    size_t n = 0;
+    struct app *a = app_find(k, control_get(f->body, CT_NAME));
+    if (a && app_replace(k, a, &spec, ids, &n, &e) != 0) {
         answer_fail(c, f->id, e.msg);
         return;
     }
-    uint32_t ids[KEEPER_INSTANCES];
-    size_t n = 0, at = control_begin(&c->out, CONTROL_OK, f->id);
+    if (app_add(k, buf_view(&spec), ids, n, &a, &e) != 0) {
+        answer_fail(c, f->id, e.msg);
+        return;
+    }
+    n = 0;
+    size_t at = control_begin(&c->out, CONTROL_OK, f->id);
     for (size_t i = 0; i < k->procs.n; i++)
         if (k->procs.v[i]->app == a) {
             ids[n++] = k->procs.v[i]->id;
@@ -427,7 +456,7 @@ static void on_conn(void *arg, int events)
     if ((events & LOOP_READ) && !c->closing) {
         ssize_t n = -1;
         if (buf_reserve(&c->in, 16384) == 0)
-            n = recv(c->fd, c->in.p + c->in.n, c->in.cap - c->in.n, 0);
+            n = recv(c->fd, c->in.p + c->in.n, c->in.cap - c->in.n - 1, 0);
         if (n > 0)
             c->in.n += (size_t)n;
         else if (n == 0 || (errno != EAGAIN && errno != EINTR))

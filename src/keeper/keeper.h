@@ -15,5 +15,6 @@ struct keeper_options {
 };
 
 /* Runs until SIGTERM, SIGINT or `hune kill`: then applications are stopped, the server after them, and 0 is returned.
- * 1: another hune owns the folder (*e names it). Else -errno with a reason in *e. */
+ * 1: another hune owns the folder (*e names it). 2: the
+ * server refused its configuration before it was ever ready (foreground only). Else -errno with a reason in *e. */
 MUST_USE int keeper_run(const struct keeper_options *o, struct err *e);

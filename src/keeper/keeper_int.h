@@ -113,6 +113,8 @@ struct proc {
  * order (resumption), or NULL. 0; 1 when refused, with the reason in *e. */
 MUST_USE int app_add(struct keeper *k, struct str spec, const uint32_t *ids, size_t n_ids, struct app **ret,
                      struct err *e);
+/* 0, or 1 with what is wrong with the specification. */
+MUST_USE int spec_check(struct str spec, struct err *e);
 struct app *app_find(const struct keeper *k, struct str name);
 struct proc *proc_find(const struct keeper *k, uint32_t id);
 void proc_feed(struct proc *p, enum machine_event e);

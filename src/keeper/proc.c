@@ -14,7 +14,7 @@
 struct app *app_find(const struct keeper *k, struct str name)
 {
     for (size_t i = 0; i < k->apps.n; i++)
-        if (str_eqz(name, k->apps.v[i]->name))
+        if (!k->apps.v[i]->server && str_eqz(name, k->apps.v[i]->name))
             return k->apps.v[i];
     return NULL;
 }
@@ -259,7 +259,7 @@ static struct str keep(struct str s)
     return str_make(str_dupz(s), s.n);
 }
 
-static int spec_check(struct str spec, struct err *e)
+int spec_check(struct str spec, struct err *e)
 {
     uint16_t tag;
     struct str v, rest = spec;
