@@ -69,4 +69,8 @@ void apps_subscribe_logs(struct apps *a, void (*fn)(void *ctx, const struct app_
  * apps thread. */
 MUST_USE int apps_act(struct apps *a, enum control_action action, struct str who, struct str actor, struct err *e);
 
+/* Tell the keeper what this server is doing (CS_ONLINE once it answers at `address`); kept and repeated after every
+ * reconnect. Copied. Any thread. The keeper's news of an earlier server's death becomes the event server.died. */
+void apps_report(struct apps *a, enum control_state state, struct str address, struct str text);
+
 void apps_collect(void *apps, struct metrics_out *out); /* hune_app_*, hune_keeper_up */
