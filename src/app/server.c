@@ -22,6 +22,7 @@
 #include "net/server.h"
 #include "promql/promql.h"
 #include "scrape/scrape.h"
+#include "sys/fs.h"
 #include "sys/loop.h"
 #include "tsdb/tsdb.h"
 #include <malloc.h>
@@ -217,4 +218,328 @@ static void on_tick(void *arg)
 {
     struct server *s = arg;
     watch_step(&s->watch);
+}
+
+/* ---- what the API shows of the server ---- */
+
+static void api_config_yaml(void *ctx, struct buf *out)
+{
+    struct server *s = ctx;
+    pthread_mutex_lock(&s->generation_lock);
+    buf_str(out, s->generation->prom->text);
+    pthread_mutex_unlock(&s->generation_lock);
+}
+
+static void api_each_flag(void *ctx, void (*fn)(void *ctx, const char *name, struct str value), void *fn_ctx)
+{
+    struct server *s = ctx;
+    options_each(s->options, fn, fn_ctx);
+}
+
+static void api_alertmanagers(void *ctx, struct arena *a, struct str **ret, size_t *ret_n)
+{
+    struct server *s = ctx;
+    outside_urls(s->outside, a, ret, ret_n);
+}
+
+/* ---- up ---- */
+
+static void set_limits(const struct config_map *m)
+{
+    for (size_t i = 0; i < m->n; i++) {
+        int64_t v;
+        if (parse_i64(m->v[i].value, &v))
+            (void)limit_set(m->v[i].key, v); /* checked when the file was read */
+    }
+}
+
+static char *choose_dir(const struct options *o, struct err *e)
+{
+    char *given = o->data_dir.n ? str_dupz(o->data_dir) : o->tsdb_path.n ? str_dupz(o->tsdb_path) : NULL;
+    char *dir = control_data_dir(given, e);
+    free(given);
+    return dir;
+}
+
+static int open_stores(struct server *s, struct err *e)
+{
+    int r = fs_mkdirs(s->data_dir, 0700);
+    if (r) {
+        err_set(e, "%s: %s", s->data_dir, err_name(r));
+        return r;
+    }
+    if ((r = fs_lock_dir(s->data_dir, &s->lock_fd, e)))
+        return r;
+    char *records = fs_join(s->data_dir, "records.db"), *samples = fs_join(s->data_dir, "tsdb");
+    struct tsdb_options to = tsdb_options_default(samples);
+    const struct promfile *f = s->generation->prom;
+    to.retention_ms = s->options->retention_ms ? s->options->retention_ms : f->storage.retention_ms;
+    to.retention_bytes = s->options->retention_bytes ? s->options->retention_bytes : f->storage.retention_bytes;
+    to.sync = str_eq(s->options->sync, STR("always")) ? TSDB_SYNC_ALWAYS : str_eq(s->options->sync, STR("off")) ? TSDB_SYNC_OFF : TSDB_SYNC_1S;
+    to.clock = s->clock;
+    r = db_open(records, NULL, &s->db, e);
+    if (r == 0)
+        r = journal_open(s->db, s->clock, NULL, &s->journal, e);
+    if (r == 0)
+        r = tsdb_open(&to, &s->tsdb, e);
+    free(records);
+    free(samples);
+    return r;
+}
+
+static struct str external_url(const struct server *s)
+{
+    struct str u = s->options->external_url.n ? s->options->external_url : s->generation->file.external_url;
+    while (str_ends(u, STR("/")))
+        u.n--;
+    return u.n ? u : arena_fmt(s->generation->arena, "http://" STR_FMT, STR_ARG(s->options->listen[0]));
+}
+
+static int open_engines(struct server *s, struct err *e)
+{
+    const struct options *o = s->options;
+    struct promql_options po = {.clock = s->clock,
+                                .lookback_ms = o->query_lookback_ms,
+                                .timeout_ms = o->query_timeout_ms,
+                                .max_samples = (uint64_t)o->query_max_samples,
+                                .max_concurrency = (unsigned)o->query_max_concurrency};
+    s->promql = promql_engine_new(tsdb_source(s->tsdb), &po);
+    struct query_engine *query = promql_engine_query(s->promql);
+
+    char *dir = fs_join(s->data_dir, "notify");
+    bool french = o->language.n ? str_eq(o->language, STR("fr")) : false;
+    if (s->generation->file.language_given)
+        french = s->generation->file.language == 1;
+    struct notify_options no = {.clock = s->clock,
+                                .dir = dir,
+                                .journal = s->journal,
+                                .external_url = external_url(s),
+                                .language = french ? STR("fr") : STR("en")};
+    struct notify_config *first = s->generation->notify;
+    s->generation->notify = NULL;
+    int r = notify_open(&no, first, &s->notify, e);
+    free(dir);
+    if (r)
+        return r;
+    s->forward = forward_new(s->clock);
+    s->outside = outside_new(s->forward);
+
+    struct alert_sink *sinks[] = {notify_alert_sink(s->notify), forward_alert_sink(s->forward)};
+    struct rules_deps rd = {.clock = s->clock, .query = query, .sink = tsdb_sink(s->tsdb), .journal = s->journal, .alerts = sinks, .n_alerts = ARRAY_LEN(sinks)};
+    s->rules = rules_new(&rd);
+
+    struct scrape_options so = {.clock = s->clock, .sink = tsdb_sink(s->tsdb)};
+    s->scrape = scrape_new(&so);
+    s->discover = discover_new();
+
+    struct anomaly_deps ad = {.clock = s->clock, .db = s->db, .journal = s->journal, .query = query};
+    struct anomaly_settings as = {.environment = s->generation->file.environment};
+    if ((r = anomalies_open(&ad, &as, &s->anomalies, e)))
+        return r;
+    s->avail = avail_new(s->journal, s->clock);
+    struct apps_deps pd = {.clock = s->clock, .journal = s->journal, .data_dir = s->data_dir};
+    s->apps = apps_new(&pd);
+    s->watch = (struct watch){.tsdb = s->tsdb, .journal = s->journal, .alerts = notify_alert_sink(s->notify), .clock = s->clock};
+    return 0;
+}
+
+static void register_metrics(struct server *s)
+{
+    struct metrics *m = s->metrics;
+    metrics_add_collector(m, self_collect, &s->self);
+    tsdb_metrics(s->tsdb, m);
+    promql_engine_metrics(s->promql, m);
+    metrics_add_collector(m, scrape_collect, s->scrape);
+    metrics_add_collector(m, discover_collect, s->discover);
+    metrics_add_collector(m, rules_collect, s->rules);
+    metrics_add_collector(m, notify_collect, s->notify);
+    metrics_add_collector(m, forward_collect, s->forward);
+    metrics_add_collector(m, db_collect, s->db);
+    metrics_add_collector(m, journal_collect, s->journal);
+    metrics_add_collector(m, anomalies_collect, s->anomalies);
+    metrics_add_collector(m, avail_collect, s->avail);
+    metrics_add_collector(m, apps_collect, s->apps);
+    metrics_add_collector(m, auth_collect, s->auth);
+}
+
+static int load_web_config(struct server *s, struct arena *a, struct web_config *ret, struct err *e)
+{
+    if (!s->options->web_config_file.n)
+        return 0;
+    char *path = arena_strz(a, s->options->web_config_file);
+    ptrdiff_t slash = str_rchr(str_of(path), '/');
+    struct config_ctx c = {.file = path, .dir = slash < 0 ? "." : arena_strz(a, str_make(path, (size_t)slash)), .arena = a, .err = e};
+    struct yaml_node *root;
+    int r = config_load(&c, path, &root);
+    return r ? r : config_read(&c, &web_config_schema, root, ret);
+}
+
+static int open_http(struct server *s, struct arena *a, struct err *e)
+{
+    const struct options *o = s->options;
+    struct web_config *web = ARENA_NEW(a, struct web_config);
+    int r = load_web_config(s, a, web, e);
+    if (r)
+        return r;
+    bool has_web = o->web_config_file.n > 0, open = false;
+    for (size_t i = 0; i < o->n_listen; i++)
+        open |= !str_starts(o->listen[i], STR("127.")) && !str_starts(o->listen[i], STR("localhost")) && !str_starts(o->listen[i], STR("[::1]")) && !str_starts(o->listen[i], STR("unix:"));
+    struct auth_options ao = {.clock = s->clock, .data_dir = s->data_dir, .web = has_web ? web : NULL, .open = open, .secure_cookie = web->tls.present, .journal = s->journal};
+    if ((r = auth_open(&ao, &s->auth, e)))
+        return r;
+    register_metrics(s);
+    struct http_server_options ho = {.listen = o->listen,
+                                     .n_listen = o->n_listen,
+                                     .external_url = o->external_url,
+                                     .route_prefix = o->route_prefix,
+                                     .cors_origin = o->cors_origin,
+                                     .web = has_web ? web : NULL,
+                                     .has_credential = auth_has_credential(s->auth),
+                                     .identify = auth_identify,
+                                     .identify_ctx = s->auth,
+                                     .metrics = s->metrics};
+    s->http = http_server_new(&ho);
+    struct api_deps ad = {.clock = s->clock,
+                          .tsdb = s->tsdb,
+                          .source = tsdb_source(s->tsdb),
+                          .sink = tsdb_sink(s->tsdb),
+                          .query = promql_engine_query(s->promql),
+                          .rules = s->rules,
+                          .scrape = s->scrape,
+                          .notify = s->notify,
+                          .db = s->db,
+                          .journal = s->journal,
+                          .anomalies = s->anomalies,
+                          .avail = s->avail,
+                          .apps = s->apps,
+                          .auth = s->auth,
+                          .metrics = s->metrics,
+                          .server = s,
+                          .reload = api_reload,
+                          .quit = api_quit,
+                          .config_yaml = api_config_yaml,
+                          .each_flag = api_each_flag,
+                          .alertmanagers = api_alertmanagers,
+                          .started_ms = s->self.started_ms,
+                          .data_dir = str_of(s->data_dir),
+                          .mode = s->generation->file.self ? STR("run") : STR("server"),
+                          .external_url = arena_str(a, external_url(s)),
+                          .listen = o->listen,
+                          .n_listen = o->n_listen,
+                          .self = {.reload_ok = &s->self.reload_ok, .reload_ms = &s->self.reload_ms, .resident_bytes = self_resident_bytes},
+                          .enable_lifecycle = o->enable_lifecycle,
+                          .enable_admin = o->enable_admin_api,
+                          .enable_remote_write = o->enable_remote_write,
+                          .retention_ms = o->retention_ms ? o->retention_ms : 15 * 86400000LL};
+    s->api = api_new(s->http, &ad);
+    return http_server_start(s->http, e);
+}
+
+static int start_threads(struct server *s)
+{
+    int r;
+    if ((r = anomalies_start(s->anomalies)) || (r = notify_start(s->notify)) || (r = forward_start(s->forward)) ||
+        (r = scrape_start(s->scrape)) || (r = rules_start(s->rules)) || (r = apps_start(s->apps)))
+        return r;
+    return 0;
+}
+
+/* ---- down, in reverse: whoever still produces has somewhere to put it ---- */
+
+static void down(struct server *s)
+{
+    if (s->http)
+        http_server_stop(s->http);
+    s->api = api_free(s->api);
+    s->http = http_server_free(s->http);
+    s->apps = apps_free(s->apps);
+    s->discover = discover_free(s->discover);
+    s->scrape = scrape_free(s->scrape);
+    s->rules = rules_free(s->rules);
+    s->outside = outside_free(s->outside);
+    s->forward = forward_free(s->forward);
+    s->notify = notify_close(s->notify);
+    s->anomalies = anomalies_close(s->anomalies);
+    s->avail = avail_free(s->avail);
+    s->auth = auth_close(s->auth);
+    s->host = host_free(s->host);
+    s->promql = promql_engine_free(s->promql);
+    s->tsdb = tsdb_close(s->tsdb);
+    s->journal = journal_close(s->journal);
+    s->db = db_close(s->db);
+    s->metrics = metrics_free(s->metrics);
+    s->generation = generation_free(s->generation);
+    if (s->lock_fd >= 0)
+        close(s->lock_fd);
+    free(s->data_dir);
+}
+
+#define EXIT_CONFIG 2 /* the keeper does not try again: only a person can help */
+
+static int fail(struct server *s, int r, const struct err *e, const char *what)
+{
+    fprintf(stderr, "hune: %s%s%s\n", what, what[0] ? ": " : "", e->msg[0] ? e->msg : err_name(r));
+    down(s);
+    return r == -EINVAL || r == -EACCES || r == -ENOENT || r == -EADDRINUSE ? EXIT_CONFIG : 1;
+}
+
+/* Two arenas instead of one per core: a dozen mostly idle threads need no more, and memory freed by one serves another. */
+static void tame_malloc(void)
+{
+    mallopt(M_ARENA_MAX, 2);
+    mallopt(M_TRIM_THRESHOLD, 1 << 20);
+}
+
+int server_run(const struct options *o)
+{
+    struct server s = {.options = o, .clock = &clock_real, .lock_fd = -1, .generation_lock = PTHREAD_MUTEX_INITIALIZER};
+    struct err e = {0};
+    tame_malloc();
+    signal(SIGPIPE, SIG_IGN);
+    s.self.started_ms = clock_now_ms(s.clock);
+    s.self.reload_ok = 1;
+    s.metrics = metrics_new();
+    int r = generation_load(o, &s.generation, &e);
+    if (r)
+        return fail(&s, r, &e, "configuration");
+    set_limits(&s.generation->file.limits);
+    s.data_dir = choose_dir(o, &e);
+    if (!s.data_dir)
+        return fail(&s, -EINVAL, &e, "");
+    if ((r = open_stores(&s, &e)) || (r = open_engines(&s, &e)))
+        return fail(&s, r, &e, "");
+
+    s.loop = loop_new();
+    struct loop_signal *signals[] = {loop_signal_new(s.loop, SIGINT, on_signal, &s), loop_signal_new(s.loop, SIGTERM, on_signal, &s),
+                                     loop_signal_new(s.loop, SIGHUP, on_signal, &s)};
+    s.tick = loop_timer_new(s.loop, on_tick, &s);
+    loop_timer_set(s.tick, 1000, 1000);
+
+    struct arena *wiring = arena_new(0);
+    struct generation *first = s.generation;
+    s.generation = NULL;
+    apply(&s, first);
+    r = open_http(&s, wiring, &e);
+    if (r == 0 && (r = start_threads(&s)))
+        err_set(&e, "cannot start a thread: %s", err_name(r));
+    if (r == 0) {
+        say(&s, "server.started", SEV_INFO, "hune " HUNE_VERSION " started", true);
+        log_info("hune is ready", KV_Z("version", HUNE_VERSION), KV_STR("url", external_url(&s)), KV_Z("data", s.data_dir),
+                 KV_MS("took", clock_now_ms(s.clock) - s.self.started_ms));
+        apps_report(s.apps, CS_ONLINE, external_url(&s), STR("ready"));
+        loop_run(s.loop);
+        say(&s, "server.stopped", SEV_INFO, "hune stopped", true);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(signals); i++)
+        signals[i] = loop_signal_close(signals[i]);
+    s.tick = loop_timer_close(s.tick);
+    s.loop = loop_free(s.loop);
+    if (r) {
+        r = fail(&s, r, &e, "");
+        arena_free(wiring);
+        return r;
+    }
+    down(&s);
+    arena_free(wiring);
+    return 0;
 }
