@@ -2,6 +2,7 @@
 #include "app/cmd_int.h"
 #include "app/server.h"
 
+#include "base/mem.h"
 #include <stdio.h>
 
 /* Called as prometheus: its defaults where people rely on them. */

@@ -34,6 +34,7 @@
 struct server {
     const struct options *options;
     const struct clock *clock;
+    struct arena *arena; /* strings that live as long as the server */
     char *data_dir;
     int lock_fd;
     struct metrics *metrics;
@@ -79,20 +80,26 @@ static void say(struct server *s, const char *kind, enum severity sev, const cha
 
 /* ---- configuration ---- */
 
+static void collect_self(void *metrics, struct metrics_out *out)
+{
+    metrics_collect(metrics, out);
+}
+
 static void internal_targets(struct server *s, const struct generation *g)
 {
     if (g->file.host && !s->node_id) {
         char name[256] = "localhost";
         gethostname(name, sizeof(name) - 1);
         s->host = s->host ? s->host : host_new(NULL);
-        s->node_id = scrape_add_internal(s->scrape, STR("node"), str_of(name), (struct labels){0}, g->file.interval_ms, host_collect, s->host);
+        struct scrape_internal i = {.job = STR("node"), .instance = str_of(name), .interval_ms = g->file.interval_ms, .fn = host_collect, .ctx = s->host};
+        s->node_id = scrape_add_internal(s->scrape, &i);
     } else if (!g->file.host && s->node_id) {
         scrape_remove_internal(s->scrape, s->node_id);
         s->node_id = 0;
     }
     if (g->file.self && !s->hune_id) {
-        s->hune_id = scrape_add_internal(s->scrape, STR("hune"), STR("hune"), (struct labels){0}, g->file.interval_ms,
-                                         (metrics_collect_fn)(void *)metrics_collect, s->metrics);
+        struct scrape_internal i = {.job = STR("hune"), .instance = STR("hune"), .interval_ms = g->file.interval_ms, .fn = collect_self, .ctx = s->metrics};
+        s->hune_id = scrape_add_internal(s->scrape, &i);
     } else if (!g->file.self && s->hune_id) {
         scrape_remove_internal(s->scrape, s->hune_id);
         s->hune_id = 0;
@@ -292,7 +299,7 @@ static struct str external_url(const struct server *s)
     struct str u = s->options->external_url.n ? s->options->external_url : s->generation->file.external_url;
     while (str_ends(u, STR("/")))
         u.n--;
-    return u.n ? u : arena_fmt(s->generation->arena, "http://" STR_FMT, STR_ARG(s->options->listen[0]));
+    return u.n ? u : arena_fmt(s->arena, "http://" STR_FMT, STR_ARG(s->options->listen[0]));
 }
 
 static int open_engines(struct server *s, struct err *e)
@@ -333,7 +340,7 @@ static int open_engines(struct server *s, struct err *e)
     s->discover = discover_new();
 
     struct anomaly_deps ad = {.clock = s->clock, .db = s->db, .journal = s->journal, .query = query};
-    struct anomaly_settings as = {.environment = s->generation->file.environment};
+    struct anomaly_settings as = {.environment = arena_str(s->arena, s->generation->file.environment)};
     if ((r = anomalies_open(&ad, &as, &s->anomalies, e)))
         return r;
     s->avail = avail_new(s->journal, s->clock);
@@ -374,8 +381,9 @@ static int load_web_config(struct server *s, struct arena *a, struct web_config 
     return r ? r : config_read(&c, &web_config_schema, root, ret);
 }
 
-static int open_http(struct server *s, struct arena *a, struct err *e)
+static int open_http(struct server *s, struct err *e)
 {
+    struct arena *a = s->arena;
     const struct options *o = s->options;
     struct web_config *web = ARENA_NEW(a, struct web_config);
     int r = load_web_config(s, a, web, e);
@@ -472,6 +480,7 @@ static void down(struct server *s)
     if (s->lock_fd >= 0)
         close(s->lock_fd);
     free(s->data_dir);
+    s->arena = arena_free(s->arena);
 }
 
 #define EXIT_CONFIG 2 /* the keeper does not try again: only a person can help */
@@ -499,6 +508,7 @@ int server_run(const struct options *o)
     s.self.started_ms = clock_now_ms(s.clock);
     s.self.reload_ok = 1;
     s.metrics = metrics_new();
+    s.arena = arena_new(0);
     int r = generation_load(o, &s.generation, &e);
     if (r)
         return fail(&s, r, &e, "configuration");
@@ -515,11 +525,10 @@ int server_run(const struct options *o)
     s.tick = loop_timer_new(s.loop, on_tick, &s);
     loop_timer_set(s.tick, 1000, 1000);
 
-    struct arena *wiring = arena_new(0);
     struct generation *first = s.generation;
     s.generation = NULL;
     apply(&s, first);
-    r = open_http(&s, wiring, &e);
+    r = open_http(&s, &e);
     if (r == 0 && (r = start_threads(&s)))
         err_set(&e, "cannot start a thread: %s", err_name(r));
     if (r == 0) {
@@ -534,12 +543,8 @@ int server_run(const struct options *o)
         signals[i] = loop_signal_close(signals[i]);
     s.tick = loop_timer_close(s.tick);
     s.loop = loop_free(s.loop);
-    if (r) {
-        r = fail(&s, r, &e, "");
-        arena_free(wiring);
-        return r;
-    }
+    if (r)
+        return fail(&s, r, &e, "");
     down(&s);
-    arena_free(wiring);
     return 0;
 }
