@@ -301,6 +301,9 @@ static int finish(struct config_ctx *c, struct file_raw *raw, const struct yaml_
     struct promfile *f = rd->f;
     const struct global_raw *g = &raw->global;
     const struct yaml_node *global = yaml_get(n, "global");
+    int r = promfile_global_schema.check(c, global, &raw->global); /* also when the section is not there */
+    if (r < 0)
+        return r;
     f->global.scrape_interval_ms = g->scrape_interval_ms;
     f->global.scrape_timeout_ms = g->scrape_timeout_ms;
     f->global.evaluation_interval_ms = g->evaluation_interval_ms;
@@ -339,7 +342,7 @@ static int finish(struct config_ctx *c, struct file_raw *raw, const struct yaml_
     f->rule_files = raw->rule_files;
 
     struct config_list scrapes;
-    int r = read_scrape_files(c, raw, yaml_get(n, "scrape_config_files"), &scrapes);
+    r = read_scrape_files(c, raw, yaml_get(n, "scrape_config_files"), &scrapes);
     if (r < 0)
         return r;
     f->scrapes = ARENA_ARRAY(c->arena, struct promfile_scrape, scrapes.n + 1);

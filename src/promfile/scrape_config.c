@@ -489,7 +489,7 @@ int promfile_finish_scrape(struct config_ctx *c, const struct global_raw *g, str
     if (raw->failure_log_set && !str_empty(raw->failure_log))
         promfile_warn(c, n,
                       "job \"" STR_FMT "\": scrape_failure_log_file is not acted on in this version (failures are in "
-                                       "the log and on the targets page)",
+                      "the log and on the targets page)",
                       STR_ARG(s->job));
     if (raw->native_bucket_limit || raw->native_factor)
         promfile_warn(c, n, "job \"" STR_FMT "\": limits of native histograms are not acted on in this version",

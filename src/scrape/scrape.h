@@ -42,11 +42,19 @@ void scrape_reload(struct scrape *s, struct promfile *f);
 /* Where discovery puts the groups of scrape pools. */
 struct target_sink *scrape_target_sink(struct scrape *s);
 
-/* A target whose samples a collector tells: labels job and instance, plus `extra`. fn runs on the scrape thread (must
- * be quick). Returns an id for scrape_remove_internal; removal makes its series stale as for any target. Any thread,
- * not from fn. */
-uint64_t scrape_add_internal(struct scrape *s, struct str job, struct str instance, struct labels extra,
-                             int64_t interval_ms, metrics_collect_fn fn, void *ctx);
+/* A target whose samples a collector tells instead of an HTTP answer. fn runs on the scrape thread: it must be quick
+ * and must not call scrape_*. Strings are copied. */
+struct scrape_internal {
+    struct str job, instance;
+    struct labels extra; /* further target labels */
+    int64_t interval_ms;
+    bool honor_labels; /* labels the collector says win over job and instance */
+    metrics_collect_fn fn;
+    void *ctx;
+};
+/* The first scrape comes at once. Returns an id for scrape_remove_internal, after which fn is not called any more and
+ * its series become stale as those of any target. Any thread but fn's. */
+uint64_t scrape_add_internal(struct scrape *s, const struct scrape_internal *i);
 void scrape_remove_internal(struct scrape *s, uint64_t id);
 
 /* Tests: run what is due now; returns milliseconds until the next is due (at most 1000). */
