@@ -215,7 +215,7 @@ static struct line *look_up(struct ingest *in, struct str raw, bool meta)
     }
     if (l->pos < c->order.n && c->order.v[l->pos] == l)
         in->pos = l->pos + 1;
-    if (l->type != in->type && !meta) { /* le and quantile may be written differently now */
+    if (l->type != in->type && !meta && l->iter != c->iter) { /* le and quantile may be written differently now */
         if ((l->flags & LINE_TRACKED) && l->ref)
             vec_push(&c->orphans, l->ref);
         l->type = (uint8_t)in->type;

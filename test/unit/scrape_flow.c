@@ -503,6 +503,8 @@ static void staleness_agrees_with_a_model(void **state)
         if (fails)
             (void)snprintf(body + n, sizeof(body) - n, "broken\n");
         once(w, body);
+        if (getenv("HUNE_TEST_TRACE"))
+            print_message("-- round %u\n%s", round, body);
         for (unsigned x = 0; x < 8; x++) {
             char series[128];
             (void)snprintf(series, sizeof(series), "s%u" L, x);
