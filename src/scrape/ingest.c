@@ -445,6 +445,7 @@ static void settle_success(struct ingest *in)
 {
     struct target *t = in->t;
     struct line_cache *c = &t->cache;
+    c->all_ended = false;
     bool same = c->order.n == c->next.n && in->pos == c->order.n;
     for (size_t i = 0; same && i < c->next.n; i++)
         same = c->next.v[i] == c->order.v[i];
@@ -490,8 +491,11 @@ static void settle_failure(struct ingest *in)
         cache_remove(c, c->next.v[i]);
     vec_reset(&c->next);
     for (size_t i = 0; i < c->order.n; i++)
-        if (c->order.v[i]->flags & LINE_TRACKED)
+        if (!c->all_ended && (c->order.v[i]->flags & LINE_TRACKED))
             push_stale(t->scrape, c->order.v[i], in->now_ms);
+        else
+            c->order.v[i]->flags &= (uint8_t)~LINE_TRACKED; /* set by the lines read before the failure */
+    c->all_ended = true;
 }
 
 static void push_reports(struct ingest *in, bool up, double duration_s, uint64_t body_bytes)

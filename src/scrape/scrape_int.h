@@ -33,6 +33,7 @@ struct line_cache {
     struct line **slots;            /* open addressing by hash */
     size_t n, cap;
     uint32_t iter;
+    bool all_ended; /* the last scrape failed: no series is live */
     VEC(series_ref) orphans; /* tracked series whose lines were forgotten because labels are made differently now */
 };
 void cache_done(struct line_cache *c);
