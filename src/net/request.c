@@ -228,7 +228,9 @@ void http_reply_asset(struct http_req *r, const struct http_asset *a)
 {
     ASSERT(r->kind == ANSWER_NONE);
     r->kind = ANSWER_ASSET;
-    r->asset = a;
+    struct http_asset *copy = ARENA_NEW(r->arena, struct http_asset);
+    *copy = *a;
+    r->asset = copy;
     r->type = a->content_type;
     r->status = 200;
     http_set_header(r, "ETag", str_of(a->etag));

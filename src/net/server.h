@@ -137,7 +137,7 @@ void http_later(struct http_req *r, http_handler fn, void *ctx);
 void http_stream(struct http_req *r, int status, const char *content_type, int (*produce)(void *ctx, struct buf *out),
                  void (*done)(void *ctx), void *ctx);
 
-/* An embedded file. Bytes are static; gzip and brotli may be empty. */
+/* An embedded file. Bytes and texts are static, the struct itself is copied; gzip and brotli may be empty. */
 struct http_asset {
     const char *path, *content_type, *etag; /* etag with its quotes */
     struct str raw, gzip, brotli;

@@ -293,9 +293,10 @@ static void test_smuggling(void **state)
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         talk("%s", bad[i]);
         int s = status();
-        /* The library says its own refusal of a malformed Content-Length twice before it closes; nothing behind it is ever
-         * read. */
-        bool twice = answers() == 2 && (s == 400 || s == 413) && strstr(bad[i], "Content-Length");
+        /* The library says its own refusals (no Host, a malformed Content-Length) twice before it closes; nothing
+         * behind is read. */
+        bool twice = answers() == 2 && s >= 400 &&
+                     strncmp(strrchr(answer, '/') ? strstr(answer + 9, "HTTP/1.1 ") : "", answer, 12) == 0;
         if (strstr(answer, "path=") || (answers() > 1 && !twice) || (s != -1 && (s < 400 || s > 505)))
             fail_msg("%zu: %s -> %.200s", i, bad[i], answer);
     }
