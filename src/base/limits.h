@@ -32,6 +32,7 @@
     X(label_name_bytes, 4096, 16, 1 << 20, "bytes", "one label name")                                                   \
     X(label_value_bytes, 1 << 20, 64, 16 << 20, "bytes", "one label value")                                             \
     X(labels_per_series, 1024, 8, 65536, "labels", "labels of one series")                                              \
+    X(metadata_metrics, 100000, 100, 10000000, "metrics", "metrics whose type, unit and help are remembered")            \
     X(query_bytes, 1 << 20, 1 << 10, 64 << 20, "bytes", "text of one PromQL query")                                     \
     X(query_depth, 256, 16, 10000, "levels", "nesting of one PromQL query")                                             \
     X(query_memory, 512 << 20, 1 << 20, 1LL << 40, "bytes", "working memory of one query")                              \
