@@ -90,6 +90,8 @@ struct journal_options {
 MUST_USE int journal_open(struct db *db, const struct clock *c, const struct journal_options *o, struct journal **ret,
                           struct err *e);
 struct journal *journal_close(struct journal *j); /* writes what was posted; subscribers hear no more */
+/* Forget the subscriber of that ctx; returns when its function no longer runs. */
+void journal_unsubscribe(struct journal *j, void *ctx);
 /* Append within the caller's transaction, so that a record and its event are one. Sets e->seq and e->t_ms. */
 MUST_USE int journal_append_tx(struct journal *j, struct db_tx *tx, struct event *e);
 /* Write what was posted, then wait until subscribers have heard everything committed. Not from a subscriber. */

@@ -62,7 +62,9 @@ struct journal_db {
     struct event *posted;              /* malloc'd copies, in order */
     size_t n_posted, cap_posted;
     uint64_t first_post_ns;
-    struct {
+
+    pthread_mutex_t subs_lock; /* held while subscribers run, so that one can be forgotten safely */
+    struct subscriber {
         void (*fn)(void *ctx, const struct event *e);
         void *ctx;
     } subs[SUBSCRIBERS_MAX];
@@ -373,11 +375,10 @@ static bool deliver(struct journal_db *j)
         struct event_filter f = {.after_seq = j->delivered, .limit = DELIVER_STEP, .ascending = true};
         int r = journal_list(&j->journal, &f, a, &v, &n);
         for (size_t i = 0; i < n; i++) {
-            pthread_mutex_lock(&j->lock);
-            size_t subs = j->n_subs;
-            pthread_mutex_unlock(&j->lock);
-            for (size_t k = 0; k < subs; k++) /* rows below n_subs never change */
+            pthread_mutex_lock(&j->subs_lock);
+            for (size_t k = 0; k < j->n_subs; k++)
                 j->subs[k].fn(j->subs[k].ctx, &v[i]);
+            pthread_mutex_unlock(&j->subs_lock);
             j->delivered = v[i].seq;
             j->last = v[i].seq;
         }
@@ -465,12 +466,24 @@ int journal_flush(struct journal *jj)
 static void journal_subscribe(struct journal *jj, void (*fn)(void *ctx, const struct event *e), void *ctx)
 {
     struct journal_db *j = of(jj);
-    pthread_mutex_lock(&j->lock);
+    pthread_mutex_lock(&j->subs_lock);
     ASSERT(j->n_subs < SUBSCRIBERS_MAX);
     j->subs[j->n_subs].fn = fn;
     j->subs[j->n_subs].ctx = ctx;
     j->n_subs++;
-    pthread_mutex_unlock(&j->lock);
+    pthread_mutex_unlock(&j->subs_lock);
+}
+
+void journal_unsubscribe(struct journal *jj, void *ctx)
+{
+    struct journal_db *j = of(jj);
+    pthread_mutex_lock(&j->subs_lock);
+    for (size_t i = 0; i < j->n_subs; i++)
+        if (j->subs[i].ctx == ctx) {
+            j->subs[i] = j->subs[--j->n_subs];
+            break;
+        }
+    pthread_mutex_unlock(&j->subs_lock);
 }
 
 /* ---- retention ---- */
@@ -527,6 +540,7 @@ int journal_open(struct db *db, const struct clock *c, const struct journal_opti
         .retention_ms = o && o->retention_ms ? o->retention_ms : RETENTION_MS,
     };
     pthread_mutex_init(&j->lock, NULL);
+    pthread_mutex_init(&j->subs_lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -566,6 +580,7 @@ struct journal *journal_close(struct journal *jj)
         event_release(&j->posted[i]);
     free(j->posted);
     pthread_mutex_destroy(&j->lock);
+    pthread_mutex_destroy(&j->subs_lock);
     pthread_cond_destroy(&j->wake);
     pthread_cond_destroy(&j->idle);
     free(j);
