@@ -4,13 +4,14 @@
  * model/sink.h and model/source.h. Every byte on disk is described in doc/format/tsdb.md.
  *
  * What is promised. When append returns 0, the batch is in the operating system's hands: kill -9 loses nothing of it.
- * Against a power cut: at most the last second with TSDB_SYNC_1S, nothing with TSDB_SYNC_ALWAYS (or SINK_SYNC). A sample
- * comes back bit for bit. Of two values for one series and time, the first accepted one stays. A snapshot sees each
- * batch whole or not at all, and never changes.
+ * Against a power cut: at most the last second with TSDB_SYNC_1S, nothing with TSDB_SYNC_ALWAYS (or SINK_SYNC). A
+ * sample comes back bit for bit. Of two values for one series and time, the first accepted one stays. A snapshot sees
+ * each batch whole or not at all, and never changes.
  *
  * Threads: every function but open and close may be called from any thread at any time. Writers never wait for readers:
  * a reader holds at most a lock of 1/64 of the series for the time of copying one open chunk, or the index lock during
- * one look-up. Two threads of its own: `tsdb-sync` (fsync, recovery) and `tsdb-compact` (flush, compaction, retention). */
+ * one look-up. Two threads of its own: `tsdb-sync` (fsync, recovery) and `tsdb-compact` (flush, compaction, retention).
+ */
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "model/sink.h"
@@ -29,14 +30,14 @@ enum tsdb_sync_mode {
 #define TSDB_FUTURE_ANY (-1)
 
 struct tsdb_options {
-    const char *path;          /* folder, made when absent (0700) */
-    int64_t retention_ms;      /* counted back from the newest sample; 0 = 15 days; < 0 = for ever */
-    int64_t retention_bytes;   /* blocks and log together; 0 = no bound */
+    const char *path;        /* folder, made when absent (0700) */
+    int64_t retention_ms;    /* counted back from the newest sample; 0 = 15 days; < 0 = for ever */
+    int64_t retention_bytes; /* blocks and log together; 0 = no bound */
     enum tsdb_sync_mode sync;
-    int64_t ooo_window_ms;     /* how much older than the newest sample of the store an out-of-order one may be; 0 refuses all
-                                  of them, as Prometheus does by default; TSDB_OOO_ANY = any age within retention */
-    int64_t block_range_ms;    /* time the head covers before it is flushed; 0 = 2 h */
-    int64_t max_future_ms;     /* a row further ahead of the clock is refused; 0 = 1 h; TSDB_FUTURE_ANY = no bound */
+    int64_t ooo_window_ms;  /* how much older than the newest sample of the store an out-of-order one may be; 0 refuses
+                               all  of them, as Prometheus does by default; TSDB_OOO_ANY = any age within retention */
+    int64_t block_range_ms; /* time the head covers before it is flushed; 0 = 2 h */
+    int64_t max_future_ms;  /* a row further ahead of the clock is refused; 0 = 1 h; TSDB_FUTURE_ANY = no bound */
     int64_t wal_segment_bytes; /* 0 = 64 MiB */
     int64_t head_bytes_max;    /* flush early when samples in memory exceed this; 0 = 512 MiB */
     const struct clock *clock; /* NULL = the real one */
@@ -59,7 +60,8 @@ struct source *tsdb_source(struct tsdb *db); /* borrowed until tsdb_close */
 
 /* Everything acknowledged so far is durable when this returns 0. */
 MUST_USE int tsdb_sync(struct tsdb *db);
-/* Move the whole head into blocks and drop its log. 0 (also when there was nothing to do) or -errno; then nothing is lost. */
+/* Move the whole head into blocks and drop its log. 0 (also when there was nothing to do) or -errno; then nothing is
+ * lost. */
 MUST_USE int tsdb_flush(struct tsdb *db);
 /* One round of maintenance now: flush when due, compaction, retention, clearing out. Returns 0 or the first -errno. */
 MUST_USE int tsdb_tick(struct tsdb *db);
@@ -75,8 +77,8 @@ MUST_USE int tsdb_snapshot_dir(struct tsdb *db, const char *dir);
 struct tsdb_problem { /* one finding of tsdb_check */
     char text[256];
 };
-/* Verify every invariant and checksum, in memory and on disk. Returns the number of findings (fn is called for each; may
- * be NULL) or -errno. Slow: reads everything. */
+/* Verify every invariant and checksum, in memory and on disk. Returns the number of findings (fn is called for each;
+ * may be NULL) or -errno. Slow: reads everything. */
 int tsdb_check(struct tsdb *db, void (*fn)(void *ctx, const struct tsdb_problem *p), void *ctx);
 
 struct tsdb_stats {
