@@ -210,7 +210,8 @@ struct start_what {
     size_t n_interpreter_args;
     const char *const *args;
     size_t n_args;
-    const char *cwd;  /* absolute */
+    const char *cwd;  /* absolute: where it runs, and where the script is looked for */
+    const char *base; /* absolute, looked at first: where the user stands; or NULL */
     const char *name; /* NULL: from the script */
 };
 int start_put(struct buf *spec, const struct start_what *w);

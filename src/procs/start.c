@@ -53,12 +53,28 @@ static void put_name(struct buf *spec, const char *script)
     control_put(spec, CT_NAME, base);
 }
 
+/* The script's absolute path; malloc'd. *ret_file: there is such a file. */
+static char *find_script(const struct start_what *w, bool *ret_file)
+{
+    const char *const dirs[] = {w->base, w->cwd};
+    struct stat st;
+    for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
+        if (!dirs[i])
+            continue;
+        char *path = w->script[0] == '/' ? xstrdup(w->script) : xasprintf("%s/%s", dirs[i], w->script);
+        *ret_file = stat(path, &st) == 0 && S_ISREG(st.st_mode);
+        if (*ret_file)
+            return path;
+        free(path);
+    }
+    return xstrdup(w->script);
+}
+
 int start_put(struct buf *spec, const struct start_what *w)
 {
-    _cleanup_free_ char *path = w->script[0] == '/' ? xstrdup(w->script) : xasprintf("%s/%s", w->cwd, w->script);
     const char *interpreter = w->interpreter;
-    struct stat st;
-    bool file = stat(path, &st) == 0 && S_ISREG(st.st_mode), direct = false;
+    bool file, direct = false;
+    _cleanup_free_ char *path = find_script(w, &file);
     if (!file && (strchr(w->script, ' ') || strpbrk(w->script, "|&;<>$"))) {
         /* A command line, typed in quotes. exec keeps the shell from standing between us and a simple command. */
         _cleanup_free_ char *line = strpbrk(w->script, "|&;<>$") ? xstrdup(w->script) : xasprintf("exec %s", w->script);
@@ -355,6 +371,8 @@ static int start_script(struct control_client *c, const char *script, struct fla
     f->what.interpreter_args = f->interpreter_args.v;
     f->what.n_interpreter_args = f->interpreter_args.n;
     f->what.cwd = f->cwd;
+    _cleanup_free_ char *here = getcwd(NULL, 0);
+    f->what.base = here;
     int r = start_put(&spec, &f->what);
     if (r == 0) {
         buf_put(&spec, f->more.p, f->more.n);
