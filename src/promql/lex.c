@@ -448,9 +448,10 @@ static void lex_statement(struct lexer *l)
         break;
     case ')':
         l->pos++;
-        emit(l, T_RPAREN);
         if (--l->parens < 0)
-            fail(l, STR("unexpected right parenthesis ')'"));
+            fail_at(l, l->pos, STR("unexpected right parenthesis ')'"));
+        else
+            emit(l, T_RPAREN);
         return;
     case '{':
         l->in_braces = true;
