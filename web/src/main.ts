@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+import './styles/tokens.css';
+import './styles/base.css';
 import { mount } from 'svelte';
 import App from './App.svelte';
 
