@@ -16,6 +16,7 @@
  */
 
 #define FOLLOW_MAX 64
+#define ACCEPT_PAUSE_MS 100
 
 struct conn {
     struct conn *next;
@@ -194,7 +195,8 @@ static void do_list(struct conn *c, const struct control_frame *f)
 }
 
 /* A second definition of an application that does not run takes its place and its ids. 0; 1 with a reason. */
-static int app_replace(struct keeper *k, struct app *a, const struct buf *spec, uint32_t *ids, size_t *ret_n, struct err *e)
+static int app_replace(struct keeper *k, struct app *a, const struct buf *spec, uint32_t *ids, size_t *ret_n,
+                       struct err *e)
 {
     int r = spec_check(buf_view(spec), e);
     size_t n = 0;
@@ -347,6 +349,10 @@ static void do_save(struct conn *c, const struct control_frame *f, bool save)
 {
     struct err e = {0};
     uint32_t n = 0;
+    if (!save && c->k->ending) {
+        answer_fail(c, f->id, "hune is stopping");
+        return;
+    }
     int r = save ? store_save(c->k, &n, &e) : store_resurrect(c->k, &n, &e);
     if (r != 0) {
         answer_fail(c, f->id, r == -ENOENT ? "nothing has been saved yet (hune save)" : e.msg);
@@ -365,8 +371,8 @@ static void do_server_act(struct conn *c, const struct control_frame *f)
         return;
     }
     uint64_t action = control_get_u64(f->body, CT_ACTION, 0);
-    if (action != CA_START && action != CA_STOP && action != CA_RESTART) {
-        answer_fail(c, f->id, "unknown action");
+    if (c->k->ending || (action != CA_START && action != CA_STOP && action != CA_RESTART)) {
+        answer_fail(c, f->id, c->k->ending ? "hune is stopping" : "unknown action");
         return;
     }
     answer_ok(c, f->id);
@@ -494,13 +500,25 @@ static bool peer_is_ours(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &u, &n) == 0 && (u.uid == geteuid() || u.uid == 0);
 }
 
+static void on_accept_again(void *arg)
+{
+    struct keeper *k = arg;
+    loop_io_set(k->listen_io, LOOP_READ);
+}
+
 static void on_listen(void *arg, int events)
 {
     struct keeper *k = arg;
     (void)events;
     int fd = accept4(k->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0)
+    if (fd < 0) {
+        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+            /* The caller stays in the queue and the socket readable: without a pause this would be a busy loop. */
+            loop_io_set(k->listen_io, 0);
+            loop_timer_set(k->listen_timer, ACCEPT_PAUSE_MS, 0);
+        }
         return;
+    }
     if (k->n_conns >= KEEPER_CONNS || !peer_is_ours(fd)) {
         close(fd);
         return;
@@ -526,12 +544,14 @@ int conns_open(struct keeper *k, struct err *e)
         return k->listen_fd;
     }
     k->listen_io = loop_io_new(k->loop, k->listen_fd, on_listen, k);
+    k->listen_timer = loop_timer_new(k->loop, on_accept_again, k);
     loop_io_set(k->listen_io, LOOP_READ);
     return 0;
 }
 
 void conns_close(struct keeper *k)
 {
+    k->listen_timer = loop_timer_close(k->listen_timer);
     k->listen_io = loop_io_close(k->listen_io);
     if (k->listen_fd >= 0)
         close(k->listen_fd);
@@ -569,7 +589,7 @@ void conns_state(struct keeper *k, struct proc *p, enum control_event e)
         size_t at = control_begin(&c->out, CONTROL_STATE, 0);
         control_put_u64(&c->out, CT_EVENT, e);
         control_put_u64(&c->out, CT_AT_MS, (uint64_t)clock_now_ms(&clock_real));
-        proc_put(&c->out, p, false, false);
+        proc_put(&c->out, p, e == CE_ADDED, false); /* a new one is told whole: nobody has its spec yet */
         control_end(&c->out, at);
         conn_flush(c);
     }
