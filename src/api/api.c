@@ -165,6 +165,12 @@ struct api *api_new(struct http_server *http, const struct api_deps *d)
     return a;
 }
 
+void api_stop(struct api *a)
+{
+    if (a)
+        hune_live_bye(a);
+}
+
 struct api *api_free(struct api *a)
 {
     if (!a)

@@ -62,5 +62,7 @@ struct api_deps {
 struct api;
 /* Registers every route with `http` (before http_server_start). Deps are copied, pointers borrowed until api_free. */
 struct api *api_new(struct http_server *http, const struct api_deps *d);
-/* After http_server_stop: ends event streams, frees. */
+/* Before http_server_stop: says goodbye on live streams and ends them. */
+void api_stop(struct api *a);
+/* Last: after the HTTP server, the journal and the apps are gone, whose threads call into it. */
 struct api *api_free(struct api *a);

@@ -16,6 +16,7 @@ void prom_series_routes(struct api *a);
 void prom_state_routes(struct api *a);
 void prom_admin_routes(struct api *a);
 void hune_routes(struct api *a);
+void hune_live_bye(struct api *a);
 void hune_live_free(struct api *a);
 
 /* ---- Prometheus' envelope ---- */

@@ -456,9 +456,9 @@ static int start_threads(struct server *s)
 
 static void down(struct server *s)
 {
+    api_stop(s->api);
     if (s->http)
         http_server_stop(s->http);
-    s->api = api_free(s->api);
     s->http = http_server_free(s->http);
     s->apps = apps_free(s->apps);
     s->discover = discover_free(s->discover);
@@ -474,6 +474,7 @@ static void down(struct server *s)
     s->promql = promql_engine_free(s->promql);
     s->tsdb = tsdb_close(s->tsdb);
     s->journal = journal_close(s->journal);
+    s->api = api_free(s->api); /* the journal's thread told it of events */
     s->db = db_close(s->db);
     s->metrics = metrics_free(s->metrics);
     s->generation = generation_free(s->generation);
