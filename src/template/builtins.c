@@ -11,6 +11,8 @@ static size_t bound(void)
 
 void html_escape(struct buf *b, struct str s)
 {
+    if (!s.n)
+        return;
     size_t from = 0;
     for (size_t i = 0; i < s.n; i++) {
         const char *z;

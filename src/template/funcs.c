@@ -880,6 +880,24 @@ FN(fn_path_prefix)
     return 0;
 }
 
+FN(fn_route_labels)
+{
+    const struct template_prom *p = template_host(r);
+    struct tval all = p && p->route_labels.kind == TVAL_MAP ? p->route_labels : tval_map_of(r->arena, NULL, 0, true);
+    struct str name = STR_NULL;
+    if (!n) {
+        *ret = all;
+        return 0;
+    }
+    if (want_str(r, args[0], &name))
+        return TEMPLATE_E_FAIL;
+    *ret = tval_str(STR(""));
+    for (size_t i = 0; i < all.map->n; i++)
+        if (str_eq(all.map->v[i].key, name))
+            *ret = all.map->v[i].value;
+    return 0;
+}
+
 const struct template_func template_funcs_prom[] = {
     {"query", 1, 1, fn_query},
     {"first", 1, 1, fn_first},
@@ -940,5 +958,6 @@ const struct template_func template_funcs_am[] = {
     {"base64encode", 1, 1, fn_base64encode},
     {"base64decode", 1, 1, fn_base64decode},
     {"default", 2, 2, fn_default},
+    {"routeLabels", 0, 1, fn_route_labels},
     {0},
 };

@@ -466,7 +466,7 @@ static bool number(struct str s, struct tval *ret)
         if (!f64_parse_go(s, &f))
             return false;
         *ret = tval_f64(f);
-        if (f == (double)(int64_t)f && fabs(f) < 9e15 && str_chr(s, '.') < 0)
+        if (fabs(f) < 9e15 && f == (double)(int64_t)f && str_chr(s, '.') < 0)
             *ret = tval_int((int64_t)f); /* 1e3 is an integer constant too */
     }
     ret->ideal = true;

@@ -169,6 +169,7 @@ struct template_prom {
      * an error. 0 or template_fail(). */
     int (*query)(struct template_run *r, struct template_prom *p, struct str expr, struct tval *ret);
     void *ctx;
+    struct tval route_labels; /* a map, for routeLabels; nil = none */
 };
 /* One row of `query`: label pairs (name, value) and the value. */
 struct tval template_sample(struct template_run *r, const struct tpair *labels, size_t n, double value);
