@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+# cmake -DOUT=file.c -DFILES="a.yml;b.yml" -P embed.cmake: the files as a C table.
+string(REPLACE "|" ";" FILES "${FILES}")
+set(text "// made by embed.cmake\n#include \"rules/rules.h\"\n")
+set(rows "")
+set(i 0)
+foreach(file ${FILES})
+  get_filename_component(name ${file} NAME)
+  file(READ ${file} hex HEX)
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+  string(APPEND text "static const unsigned char f${i}[] = {${bytes}0};\n")
+  string(APPEND rows "    {.path = \"${name}\", .text = {(const char *)f${i}, sizeof(f${i}) - 1}},\n")
+  math(EXPR i "${i} + 1")
+endforeach()
+string(APPEND text "const struct rules_file rules_shipped[] = {\n${rows}    {0},\n};\n")
+file(WRITE ${OUT} "${text}")
