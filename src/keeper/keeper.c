@@ -148,11 +148,16 @@ static void on_end_signal(void *arg, int signum)
     keeper_end(arg);
 }
 
-/* SIGHUP: the server reads its configuration again, or is tried again. */
+/* SIGHUP: our terminal is gone; or else the server reads its configuration again, or is tried again. */
 static void on_hangup(void *arg, int signum)
 {
     struct keeper *k = arg;
     (void)signum;
+    struct pollfd p = {.fd = k->tty_fd};
+    if (k->tty_fd >= 0 && poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR))) {
+        keeper_end(k); /* the terminal we were typed into was closed */
+        return;
+    }
     if (!k->server || k->ending)
         return;
     if (k->server->m.main_alive && k->server->pid > 0)
@@ -213,6 +218,7 @@ static int run(struct keeper *k, struct err *e)
     };
     signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
+    spawn_raise_files();
     int r = store_open(k, e);
     if (r == 0)
         r = conns_open(k, e);

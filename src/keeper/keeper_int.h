@@ -201,6 +201,7 @@ struct keeper {
     uint64_t log_bytes;
     int listen_fd;
     struct loop_io *listen_io;
+    struct loop_timer *listen_timer; /* out of descriptors: accept again later */
     struct conn *conns;
     struct job *jobs;
     size_t n_conns, n_jobs;

@@ -277,6 +277,13 @@ static void end_stray(void *ctx, pid_t pid, struct str value)
     kill(pid, id == KEEPER_SERVER_ID ? SIGTERM : SIGKILL);
 }
 
+static void end_job(void *ctx, pid_t pid, struct str value)
+{
+    (void)ctx;
+    (void)value;
+    kill(pid, SIGKILL);
+}
+
 void store_resume(struct keeper *k)
 {
     _cleanup_free_ char *path = path_of(k, "apps");
@@ -307,8 +314,11 @@ void store_resume(struct keeper *k)
     }
     char marker[64];
     snprintf(marker, sizeof(marker), "HUNE_INSTANCE=%016llx-", (unsigned long long)k->keeper_id);
-    if (k->old_pids.n > SLOT)
+    if (k->old_pids.n > SLOT) {
         proc_each_marked(marker, end_stray, k);
+        snprintf(marker, sizeof(marker), "HUNE_JOB=%016llx-", (unsigned long long)k->keeper_id);
+        proc_each_marked(marker, end_job, k); /* whoever asked for it is not waiting any more */
+    }
     for (size_t i = 0; i < k->procs.n; i++) {
         struct proc *p = k->procs.v[i];
         uint32_t slot;

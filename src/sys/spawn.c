@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/pidfd.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -62,6 +63,19 @@ static void exec_search(const struct spawn_spec *s)
     errno = seen;
 }
 
+static struct rlimit files_before;
+static bool files_raised;
+
+void spawn_raise_files(void)
+{
+    struct rlimit r;
+    if (files_raised || getrlimit(RLIMIT_NOFILE, &r) != 0)
+        return;
+    files_before = r;
+    r.rlim_cur = r.rlim_max;
+    files_raised = setrlimit(RLIMIT_NOFILE, &r) == 0;
+}
+
 static _Noreturn void child_run(const struct spawn_spec *s, int report_fd)
 {
     setpgid(0, 0);
@@ -74,6 +88,8 @@ static _Noreturn void child_run(const struct spawn_spec *s, int report_fd)
     if (report_fd > 3)
         close_range(3, (unsigned)report_fd - 1, 0);
     close_range((unsigned)report_fd + 1, ~0U, 0);
+    if (files_raised)
+        setrlimit(RLIMIT_NOFILE, &files_before);
     if (s->set_ids) {
         const struct passwd *pw = getpwuid(s->uid);
         if (pw ? initgroups(pw->pw_name, s->gid) != 0 : setgroups(0, NULL) != 0)

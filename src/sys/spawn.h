@@ -22,6 +22,10 @@ struct spawn_spec {
  * its pid, or -errno with the step that failed ("exec /x/y: No such file or directory") in *e. Blocks for the exec. */
 MUST_USE int spawn_start(const struct spawn_spec *s, pid_t *ret_pid, struct err *e);
 
+/* Use as many descriptors as the hard limit allows; children get the former soft limit back (select() breaks past
+ * 1024). */
+void spawn_raise_files(void);
+
 /* A descriptor that is readable when the process has ended, or -errno (-ESRCH: no such process). */
 MUST_USE int spawn_pidfd(pid_t pid);
 
