@@ -396,6 +396,8 @@ static int proc_add(struct app *a, uint32_t instance, uint32_t id, struct err *e
     int r = stream_open(&p->out[0], p, 0, e);
     if (r == 0)
         r = stream_open(&p->out[1], p, 1, e);
+    if (r == 0)
+        store_pid(k, p);
     return r;
 }
 

@@ -325,9 +325,9 @@ void store_resume(struct keeper *k)
         const uint8_t *s = old_slot(k, p->id, &slot);
         if (p->m.state != CS_STOPPED || p->app->server)
             continue;
-        if (s && (s[41] == CS_ONLINE || s[41] == CS_LAUNCHING || s[41] == CS_WAITING))
+        if (!s || s[41] == CS_ONLINE || s[41] == CS_LAUNCHING || s[41] == CS_WAITING)
             proc_feed(p, ME_START);
-        else if (s && s[41] == CS_ERRORED)
+        else if (s[41] == CS_ERRORED)
             p->m.state = CS_ERRORED;
         store_pid(k, p);
     }
