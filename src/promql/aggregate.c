@@ -546,7 +546,7 @@ static int finish_count_values(struct agg_run *g, row_fn emit, void *ctx)
                             rc = QUERY_E_BUDGET;
                             break;
                         }
-                        struct labels_builder b;
+                        struct labels_builder b = {0};
                         lb_init(&b, n->labels);
                         lb_set(&b, g->param_string, value);
                         c->row.labels = labels_build(x, &b);

@@ -434,7 +434,7 @@ static int duplicates(struct match *m, const struct sig *s, const struct row *a,
 static struct labels result_labels(struct match *m, struct labels l, struct labels one)
 {
     const struct expr *e = m->b.e;
-    struct labels_builder b;
+    struct labels_builder b = {0};
     lb_init(&b, l);
     if (drops_name(m->b.op)) {
         lb_del(&b, STR(LABEL_NAME));

@@ -199,7 +199,7 @@ static int emit_families(struct families *s, struct str label, struct str value,
         out.labels = fam->labels;
         out.drop_name = true;
         if (label.n > 0) {
-            struct labels_builder b;
+            struct labels_builder b = {0};
             lb_init(&b, fam->labels);
             lb_set(&b, label, value);
             out.labels = labels_build(x, &b);

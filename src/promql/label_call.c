@@ -55,7 +55,7 @@ static int relabel_take(void *ctx, struct row *r)
     struct labels labels = r->labels;
     bool drop_name = r->drop_name;
     if (changed) {
-        struct labels_builder b;
+        struct labels_builder b = {0};
         lb_init(&b, r->labels);
         lb_set(&b, s->dst, arena_str(x->a, buf_view(&value)));
         labels = labels_build(x, &b);
@@ -243,7 +243,7 @@ static int combine_step(struct info *s, const struct rows *values, const struct 
                         const struct row *b, size_t i)
 {
     struct exec *x = s->x;
-    struct labels_builder lb;
+    struct labels_builder lb = {0};
     lb_init(&lb, b->labels);
     bool matched = false;
     int rc = 0;

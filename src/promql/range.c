@@ -1007,7 +1007,7 @@ static struct labels absent_labels(struct exec *x, const struct expr *arg)
     struct labels none = {0};
     if (arg->kind != E_SELECTOR)
         return none;
-    struct labels_builder b;
+    struct labels_builder b = {0};
     lb_init(&b, none);
     for (size_t i = 0; i < arg->sel.n_matchers; i++) {
         const struct matcher *m = &arg->sel.matchers[i];
