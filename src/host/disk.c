@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Disks and filesystems. statvfs() on a remote filesystem may hang for ever, so those are asked on a thread of their own, and
- * one that does not answer has device_error 1. */
+/* Disks and filesystems. statvfs() on a remote filesystem may hang for ever, so those are asked on a thread of their
+ * own, and one that does not answer has device_error 1. */
 #include "base/clock.h"
 #include "base/error.h"
 #include "host/host_int.h"
@@ -23,7 +23,8 @@ static bool skip_device(struct str d)
         if (str_eqz(stem, stems[i]))
             return true;
     for (size_t i = 0; i < ARRAY_LEN(disks); i++)
-        if (stem.n == strlen(disks[i]) + 1 && str_starts(stem, str_of(disks[i])) && stem.p[stem.n - 1] >= 'a' && stem.p[stem.n - 1] <= 'z')
+        if (stem.n == strlen(disks[i]) + 1 && str_starts(stem, str_of(disks[i])) && stem.p[stem.n - 1] >= 'a' &&
+            stem.p[stem.n - 1] <= 'z')
             return true;
     if (!str_starts(stem, STR("nvme")) || !str_ends(stem, STR("p")))
         return false;
@@ -78,7 +79,8 @@ bool host_diskstats(struct host *h)
         {7, "node_disk_write_time_seconds_total", "Seconds spent by all writes.", METRIC_COUNTER, .001},
         {8, "node_disk_io_now", "Reads and writes in progress.", METRIC_GAUGE, 1},
         {9, "node_disk_io_time_seconds_total", "Seconds the device was busy.", METRIC_COUNTER, .001},
-        {10, "node_disk_io_time_weighted_seconds_total", "Seconds the device was busy times requests waiting.", METRIC_COUNTER, .001},
+        {10, "node_disk_io_time_weighted_seconds_total", "Seconds the device was busy times requests waiting.",
+         METRIC_COUNTER, .001},
         {11, "node_disk_discards_completed_total", "Discards completed.", METRIC_COUNTER, 1},
         {12, "node_disk_discards_merged_total", "Discards merged with a neighbour.", METRIC_COUNTER, 1},
         {13, "node_disk_discarded_sectors_total", "Sectors discarded.", METRIC_COUNTER, 1},
@@ -94,7 +96,8 @@ bool host_diskstats(struct host *h)
         return false;
     while (n < DISKS && str_line(&text, &line)) {
         struct disk *d = &disks[n];
-        if (!word(&line, &major) || !word(&line, &minor) || !word(&line, &name) || name.n >= sizeof(d->name) || skip_device(name))
+        if (!word(&line, &major) || !word(&line, &minor) || !word(&line, &name) || name.n >= sizeof(d->name) ||
+            skip_device(name))
             continue;
         (void)snprintf(d->name, sizeof(d->name), STR_FMT, STR_ARG(name));
         (void)snprintf(d->major, sizeof(d->major), STR_FMT, STR_ARG(str_sub(major, 0, 11)));
@@ -109,9 +112,14 @@ bool host_diskstats(struct host *h)
         const char *keys[5] = {"ID_MODEL", "ID_PATH", "ID_REVISION", "ID_SERIAL_SHORT", "ID_WWN"};
         char v[5][128];
         udev(h, &disks[i], keys, v);
-        const struct metric_label l[] = {{STR("device"), str_of(disks[i].name)}, {STR("major"), str_of(disks[i].major)}, {STR("minor"), str_of(disks[i].minor)},
-                                         {STR("model"), str_of(v[0])}, {STR("path"), str_of(v[1])}, {STR("revision"), str_of(v[2])},
-                                         {STR("serial"), str_of(v[3])}, {STR("wwn"), str_of(v[4])}};
+        const struct metric_label l[] = {{STR("device"), str_of(disks[i].name)},
+                                         {STR("major"), str_of(disks[i].major)},
+                                         {STR("minor"), str_of(disks[i].minor)},
+                                         {STR("model"), str_of(v[0])},
+                                         {STR("path"), str_of(v[1])},
+                                         {STR("revision"), str_of(v[2])},
+                                         {STR("serial"), str_of(v[3])},
+                                         {STR("wwn"), str_of(v[4])}};
         h->out->sample(h->out, STR(""), l, ARRAY_LEN(l), 1);
     }
     for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
@@ -149,9 +157,10 @@ static bool skip_mount(struct str m)
 
 static bool skip_type(struct str t)
 {
-    static const char *const types[] = {"autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs", "fusectl",
-                                        "hugetlbfs", "iso9660", "mqueue", "nsfs", "overlay", "proc", "procfs", "pstore", "rpc_pipefs", "securityfs",
-                                        "selinuxfs", "squashfs", "sysfs", "tracefs"};
+    static const char *const types[] = {"autofs",     "binfmt_misc", "bpf",       "cgroup",   "cgroup2",   "configfs",
+                                        "debugfs",    "devpts",      "devtmpfs",  "fusectl",  "hugetlbfs", "iso9660",
+                                        "mqueue",     "nsfs",        "overlay",   "proc",     "procfs",    "pstore",
+                                        "rpc_pipefs", "securityfs",  "selinuxfs", "squashfs", "sysfs",     "tracefs"};
     for (size_t i = 0; i < ARRAY_LEN(types); i++)
         if (str_eqz(t, types[i]))
             return true;
@@ -160,7 +169,8 @@ static bool skip_type(struct str t)
 
 static bool is_remote(struct str t)
 {
-    static const char *const types[] = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "glusterfs", "afs", "9p", "lustre"};
+    static const char *const types[] = {"nfs",  "nfs4",      "cifs", "smb3", "smbfs",
+                                        "ceph", "glusterfs", "afs",  "9p",   "lustre"};
     for (size_t i = 0; i < ARRAY_LEN(types); i++)
         if (str_eqz(t, types[i]))
             return true;
@@ -199,8 +209,8 @@ static void measure(const char *rootfs, struct host_filesystem *f)
     f->files_free = (double)st.f_ffree;
 }
 
-/* The thread for remote filesystems: one question at a time; while it hangs, all remote ones count as not answering. It shares `q` only
- * while `busy`, so a hung thread can be left behind at the end. */
+/* The thread for remote filesystems: one question at a time; while it hangs, all remote ones count as not answering. It
+ * shares `q` only while `busy`, so a hung thread can be left behind at the end. */
 struct slow_mounts {
     struct host_filesystem q;
     char rootfs[512];
@@ -281,9 +291,11 @@ bool host_filesystem(struct host *h)
     } rows[] = {
         {offsetof(struct host_filesystem, size), "node_filesystem_size_bytes", "Size of a filesystem."},
         {offsetof(struct host_filesystem, free), "node_filesystem_free_bytes", "Free space of a filesystem."},
-        {offsetof(struct host_filesystem, avail), "node_filesystem_avail_bytes", "Free space of a filesystem for others than root."},
+        {offsetof(struct host_filesystem, avail), "node_filesystem_avail_bytes",
+         "Free space of a filesystem for others than root."},
         {offsetof(struct host_filesystem, files), "node_filesystem_files", "File nodes of a filesystem."},
-        {offsetof(struct host_filesystem, files_free), "node_filesystem_files_free", "Free file nodes of a filesystem."},
+        {offsetof(struct host_filesystem, files_free), "node_filesystem_files_free",
+         "Free file nodes of a filesystem."},
     };
     _Static_assert(sizeof(struct host_filesystem) * MOUNTS <= HOST_SCRATCH, "scratch too small");
     struct host_filesystem *fs = (struct host_filesystem *)(void *)h->scratch;
@@ -308,7 +320,8 @@ bool host_filesystem(struct host *h)
         }
         bool twice = false;
         for (size_t i = 0; i < n; i++)
-            twice |= strcmp(fs[i].device, f->device) == 0 && strcmp(fs[i].mount, f->mount) == 0 && strcmp(fs[i].type, f->type) == 0;
+            twice |= strcmp(fs[i].device, f->device) == 0 && strcmp(fs[i].mount, f->mount) == 0 &&
+                     strcmp(fs[i].type, f->type) == 0;
         if (twice)
             continue;
         n++;
@@ -323,16 +336,21 @@ bool host_filesystem(struct host *h)
         bool flag = k >= ARRAY_LEN(rows), error = k == ARRAY_LEN(rows);
         bool said = false;
         for (size_t i = 0; i < n; i++) {
-            const struct metric_label l[] = {{STR("device"), str_of(fs[i].device)}, {STR("fstype"), str_of(fs[i].type)}, {STR("mountpoint"), str_of(fs[i].mount)}};
+            const struct metric_label l[] = {{STR("device"), str_of(fs[i].device)},
+                                             {STR("fstype"), str_of(fs[i].type)},
+                                             {STR("mountpoint"), str_of(fs[i].mount)}};
             if (!error && fs[i].error)
                 continue;
             if (!said && !flag)
                 family(h, rows[k].name, rows[k].help, METRIC_GAUGE);
             else if (!said)
                 family(h, error ? "node_filesystem_device_error" : "node_filesystem_readonly",
-                       error ? "Whether a filesystem could not be asked." : "Whether a filesystem is read-only.", METRIC_GAUGE);
+                       error ? "Whether a filesystem could not be asked." : "Whether a filesystem is read-only.",
+                       METRIC_GAUGE);
             said = true;
-            double v = error ? fs[i].error : flag ? fs[i].readonly : *(const double *)(const void *)((const char *)&fs[i] + rows[k].at);
+            double v = error  ? fs[i].error
+                       : flag ? fs[i].readonly
+                              : *(const double *)(const void *)((const char *)&fs[i] + rows[k].at);
             h->out->sample(h->out, STR(""), l, ARRAY_LEN(l), v);
         }
     }

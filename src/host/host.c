@@ -91,7 +91,8 @@ static bool read_fd(struct host *h, int fd, bool at_start, struct str *ret)
         if (buf_reserve(&h->text, 4096) < 0)
             return false;
         size_t room = h->text.cap - h->text.n;
-        ssize_t n = at_start ? pread(fd, h->text.p + h->text.n, room, (off_t)h->text.n) : read(fd, h->text.p + h->text.n, room);
+        ssize_t n =
+            at_start ? pread(fd, h->text.p + h->text.n, room, (off_t)h->text.n) : read(fd, h->text.p + h->text.n, room);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -195,7 +196,10 @@ double hexnum(struct str s)
     uint64_t v = 0;
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
-        unsigned d = c >= '0' && c <= '9' ? (unsigned)(c - '0') : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : c >= 'A' && c <= 'F' ? (unsigned)(c - 'A') + 10 : 0;
+        unsigned d = c >= '0' && c <= '9'   ? (unsigned)(c - '0')
+                     : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10
+                     : c >= 'A' && c <= 'F' ? (unsigned)(c - 'A') + 10
+                                            : 0;
         v = v << 4 | d;
     }
     return (double)v;
@@ -259,12 +263,16 @@ void host_collect(void *ctx, struct metrics_out *out)
     for (size_t i = 0; i < ARRAY_LEN(collectors); i++)
         if (!collectors[i].optional || h->o.processes)
             sample1(h, "collector", str_of(collectors[i].name), took[i]);
-    family(h, "node_scrape_collector_success", "Whether one part of the host collector found what it tells.", METRIC_GAUGE);
+    family(h, "node_scrape_collector_success", "Whether one part of the host collector found what it tells.",
+           METRIC_GAUGE);
     for (size_t i = 0; i < ARRAY_LEN(collectors); i++)
         if (!collectors[i].optional || h->o.processes)
             sample1(h, "collector", str_of(collectors[i].name), ok[i]);
     family(h, "node_exporter_build_info", "Who collects: hune, with node_exporter's names.", METRIC_GAUGE);
-    const struct metric_label info[] = {{STR("branch"), STR("hune")}, {STR("goversion"), STR("")}, {STR("revision"), STR("")}, {STR("version"), str_of(HUNE_VERSION)}};
+    const struct metric_label info[] = {{STR("branch"), STR("hune")},
+                                        {STR("goversion"), STR("")},
+                                        {STR("revision"), STR("")},
+                                        {STR("version"), str_of(HUNE_VERSION)}};
     out->sample(out, STR(""), info, ARRAY_LEN(info), 1);
     h->out = NULL;
 }

@@ -7,7 +7,7 @@
 
 struct host_file { /* one per path, opened on first use, read again with pread */
     char *path;
-    int fd; /* -1: not open (absent, or gone) */
+    int fd;            /* -1: not open (absent, or gone) */
     uint64_t retry_at; /* collection number after which an absent file is tried again */
 };
 
@@ -24,13 +24,14 @@ struct host {
     struct buf text; /* of the file read last */
     uint64_t round;
     struct metrics_out *out;
-    int netlink; /* -1 before the first use, -2 when the kernel refuses */
-    char *scratch; /* HOST_SCRATCH bytes for tables of one collector */
+    int netlink;              /* -1 before the first use, -2 when the kernel refuses */
+    char *scratch;            /* HOST_SCRATCH bytes for tables of one collector */
     struct slow_mounts *slow; /* remote filesystems are asked on a thread of their own */
 };
 #define HOST_SCRATCH (256 << 10)
 
-/* The text of procfs/… (kind 'p'), sysfs/… ('s') or rootfs/… ('r'), borrowed until the next read; false when there is none. */
+/* The text of procfs/… (kind 'p'), sysfs/… ('s') or rootfs/… ('r'), borrowed until the next read; false when there is
+ * none. */
 bool host_read(struct host *h, char kind, const char *path, struct str *ret);
 /* The same without keeping the file open: for the many small files of sysfs. Trailing blanks are cut. */
 bool host_peek(struct host *h, char kind, const char *path, struct str *ret);
@@ -38,7 +39,7 @@ bool host_peek_f64(struct host *h, char kind, const char *path, double *ret);
 
 /* Next word of s (blanks, tabs, newlines between); false at the end. */
 bool word(struct str *s, struct str *ret);
-double num(struct str s);   /* decimal integer or simple fraction; 0 when it is none */
+double num(struct str s); /* decimal integer or simple fraction; 0 when it is none */
 double hexnum(struct str s);
 
 void gauge(struct host *h, const char *name, const char *help, double v);

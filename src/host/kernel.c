@@ -9,14 +9,17 @@ bool host_cpu(struct host *h)
     static const struct {
         const char *mode;
         int column;
-    } modes[] = {{"idle", 3}, {"iowait", 4}, {"irq", 5}, {"nice", 1}, {"softirq", 6}, {"steal", 7}, {"system", 2}, {"user", 0}};
+    } modes[] = {{"idle", 3},    {"iowait", 4}, {"irq", 5},    {"nice", 1},
+                 {"softirq", 6}, {"steal", 7},  {"system", 2}, {"user", 0}};
     struct str text;
     if (!host_read(h, 'p', "stat", &text))
         return false;
     double hz = (double)sysconf(_SC_CLK_TCK);
     for (int pass = 0; pass < 2; pass++) { /* a family at a time: guest time, then the rest */
         family(h, pass ? "node_cpu_seconds_total" : "node_cpu_guest_seconds_total",
-               pass ? "Seconds each processor spent in each mode." : "Seconds each processor spent for virtual machines, part of user and nice.", METRIC_COUNTER);
+               pass ? "Seconds each processor spent in each mode."
+                    : "Seconds each processor spent for virtual machines, part of user and nice.",
+               METRIC_COUNTER);
         struct str rest = text, line, w;
         while (str_line(&rest, &line)) {
             double v[10] = {0};
@@ -67,8 +70,11 @@ bool host_stat(struct host *h)
 
 bool host_schedstat(struct host *h)
 {
-    static const char *const names[] = {"node_schedstat_running_seconds_total", "node_schedstat_waiting_seconds_total", "node_schedstat_timeslices_total"};
-    static const char *const help[] = {"Seconds a processor ran processes.", "Seconds processes waited for a processor.", "Time slices a processor gave out."};
+    static const char *const names[] = {"node_schedstat_running_seconds_total", "node_schedstat_waiting_seconds_total",
+                                        "node_schedstat_timeslices_total"};
+    static const char *const help[] = {"Seconds a processor ran processes.",
+                                       "Seconds processes waited for a processor.",
+                                       "Time slices a processor gave out."};
     struct str text;
     if (!host_read(h, 'p', "schedstat", &text))
         return false;
@@ -89,8 +95,10 @@ bool host_schedstat(struct host *h)
 
 bool host_softnet(struct host *h)
 {
-    static const char *const names[] = {"node_softnet_processed_total", "node_softnet_dropped_total", "node_softnet_times_squeezed_total"};
-    static const char *const help[] = {"Packets processed.", "Packets dropped because the backlog was full.", "Times packet processing ran out of budget."};
+    static const char *const names[] = {"node_softnet_processed_total", "node_softnet_dropped_total",
+                                        "node_softnet_times_squeezed_total"};
+    static const char *const help[] = {"Packets processed.", "Packets dropped because the backlog was full.",
+                                       "Times packet processing ran out of budget."};
     struct str text;
     if (!host_read(h, 'p', "net/softnet_stat", &text))
         return false;
@@ -115,7 +123,8 @@ bool host_softnet(struct host *h)
 bool host_loadavg(struct host *h)
 {
     static const char *const names[] = {"node_load1", "node_load5", "node_load15"};
-    static const char *const help[] = {"Load average over 1 minute.", "Load average over 5 minutes.", "Load average over 15 minutes."};
+    static const char *const help[] = {"Load average over 1 minute.", "Load average over 5 minutes.",
+                                       "Load average over 15 minutes."};
     struct str text, w;
     if (!host_read(h, 'p', "loadavg", &text))
         return false;
@@ -158,7 +167,8 @@ bool host_vmstat(struct host *h)
         if (!word(&line, &key) || !word(&line, &v))
             continue;
         bool fault = str_starts(key, STR("pg")) && str_find(key, STR("fault")) > 0;
-        if (!fault && !str_starts(key, STR("oom_kill")) && !str_starts(key, STR("pgpg")) && !str_starts(key, STR("pswp")))
+        if (!fault && !str_starts(key, STR("oom_kill")) && !str_starts(key, STR("pgpg")) &&
+            !str_starts(key, STR("pswp")))
             continue;
         char name[128];
         (void)snprintf(name, sizeof(name), "node_vmstat_" STR_FMT, STR_ARG(key)); /* kernel names are short */
@@ -222,7 +232,8 @@ bool host_cpufreq(struct host *h)
     static const struct {
         const char *file, *name, *help;
     } rows[] = {
-        {"scaling_cur_freq", "node_cpu_scaling_frequency_hertz", "Frequency a processor runs at, as the governor sees it."},
+        {"scaling_cur_freq", "node_cpu_scaling_frequency_hertz",
+         "Frequency a processor runs at, as the governor sees it."},
         {"scaling_min_freq", "node_cpu_scaling_frequency_min_hertz", "Lowest frequency the governor may choose."},
         {"scaling_max_freq", "node_cpu_scaling_frequency_max_hertz", "Highest frequency the governor may choose."},
         {"cpuinfo_cur_freq", "node_cpu_frequency_hertz", "Frequency a processor runs at."},

@@ -38,7 +38,8 @@ static void tell(struct host *h, struct str proto, struct str field, struct str 
     char name[160];
     if (!wanted(proto, field) || proto.n + field.n > 120)
         return;
-    (void)snprintf(name, sizeof(name), "node_netstat_" STR_FMT "_" STR_FMT, STR_ARG(proto), STR_ARG(field)); /* bounded above */
+    (void)snprintf(name, sizeof(name), "node_netstat_" STR_FMT "_" STR_FMT, STR_ARG(proto),
+                   STR_ARG(field)); /* bounded above */
     untyped(h, name, "Counter of the network stack.", num(value));
 }
 
@@ -136,7 +137,8 @@ bool host_arp(struct host *h)
 
 bool host_conntrack(struct host *h)
 {
-    static const char *const wanted_columns[] = {"found", "invalid", "ignore", "insert", "insert_failed", "drop", "early_drop", "search_restart"};
+    static const char *const wanted_columns[] = {"found",         "invalid", "ignore",     "insert",
+                                                 "insert_failed", "drop",    "early_drop", "search_restart"};
     struct str text, line, w;
     if (!host_read(h, 'p', "sys/net/netfilter/nf_conntrack_count", &text) || !word(&text, &w))
         return true; /* connection tracking is not in use */

@@ -15,8 +15,27 @@
 #include <unistd.h>
 
 enum { LINKS = 256 };
-enum net_value { V_CARRIER, V_CHANGES, V_UPS, V_DOWNS, V_DORMANT, V_FLAGS, V_ID, V_LINK, V_MODE, V_MTU, V_GROUP, V_TYPE, V_QUEUE, V_UP,
-                 V_ASSIGN, V_NAME_ASSIGN, V_DEV_ID, V_SPEED, N_VALUES };
+enum net_value {
+    V_CARRIER,
+    V_CHANGES,
+    V_UPS,
+    V_DOWNS,
+    V_DORMANT,
+    V_FLAGS,
+    V_ID,
+    V_LINK,
+    V_MODE,
+    V_MTU,
+    V_GROUP,
+    V_TYPE,
+    V_QUEUE,
+    V_UP,
+    V_ASSIGN,
+    V_NAME_ASSIGN,
+    V_DEV_ID,
+    V_SPEED,
+    N_VALUES
+};
 struct iface {
     char name[32], address[64], broadcast[64], alias[64], duplex[12], state[16];
     bool has_stats;
@@ -53,7 +72,8 @@ static void read_link(struct iface *l, const struct nlmsghdr *m)
     const struct ifinfomsg *info = NLMSG_DATA(m);
     int left = (int)IFLA_PAYLOAD(m);
     *l = (struct iface){.state = "unknown"};
-    unsigned shown = info->ifi_flags & ~(unsigned)(IFF_RUNNING | IFF_LOWER_UP | IFF_DORMANT); /* sysfs does not show volatile ones */
+    unsigned shown =
+        info->ifi_flags & ~(unsigned)(IFF_RUNNING | IFF_LOWER_UP | IFF_DORMANT); /* sysfs does not show volatile ones */
     set(l, V_FLAGS, shown);
     set(l, V_ID, info->ifi_index);
     set(l, V_LINK, info->ifi_index);
@@ -130,12 +150,16 @@ static bool dump_links(struct host *h, struct iface *links, size_t *ret_n)
             return false;
         }
         struct timeval patience = {.tv_sec = 1};
-        (void)setsockopt(h->netlink, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)); /* only makes us wait less */
+        (void)setsockopt(h->netlink, SOL_SOCKET, SO_RCVTIMEO, &patience,
+                         sizeof(patience)); /* only makes us wait less */
     }
     struct {
         struct nlmsghdr m;
         struct ifinfomsg info;
-    } ask = {.m = {.nlmsg_len = sizeof(ask), .nlmsg_type = RTM_GETLINK, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP, .nlmsg_seq = (uint32_t)h->round}};
+    } ask = {.m = {.nlmsg_len = sizeof(ask),
+                   .nlmsg_type = RTM_GETLINK,
+                   .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
+                   .nlmsg_seq = (uint32_t)h->round}};
     if (send(h->netlink, &ask, sizeof(ask), 0) < 0)
         return false;
     buf_reset(&h->text);
@@ -191,34 +215,56 @@ static void ask_more(struct host *h, struct iface *l, int sock)
         return;
     if (l->has[V_CARRIER])
         set(l, V_SPEED, (double)(int32_t)q.s.speed * 1000 * 1000 / 8);
-    (void)snprintf(l->duplex, sizeof(l->duplex), "%s", q.s.duplex == DUPLEX_FULL ? "full" : q.s.duplex == DUPLEX_HALF ? "half" : "unknown");
+    (void)snprintf(l->duplex, sizeof(l->duplex), "%s",
+                   q.s.duplex == DUPLEX_FULL   ? "full"
+                   : q.s.duplex == DUPLEX_HALF ? "half"
+                                               : "unknown");
 }
 
 static double stat_of(const struct rtnl_link_stats64 *s, int k)
 {
     switch (k) {
-    case 0: return (double)s->rx_bytes;
-    case 1: return (double)s->rx_packets;
-    case 2: return (double)s->rx_errors;
-    case 3: return (double)(s->rx_dropped + s->rx_missed_errors);
-    case 4: return (double)s->rx_fifo_errors;
-    case 5: return (double)(s->rx_frame_errors + s->rx_length_errors + s->rx_over_errors + s->rx_crc_errors);
-    case 6: return (double)s->rx_compressed;
-    case 7: return (double)s->multicast;
-    case 8: return (double)s->rx_nohandler;
-    case 9: return (double)s->tx_bytes;
-    case 10: return (double)s->tx_packets;
-    case 11: return (double)s->tx_errors;
-    case 12: return (double)s->tx_dropped;
-    case 13: return (double)s->tx_fifo_errors;
-    case 14: return (double)s->collisions;
-    case 15: return (double)(s->tx_carrier_errors + s->tx_aborted_errors + s->tx_heartbeat_errors + s->tx_window_errors);
-    default: return (double)s->tx_compressed;
+    case 0:
+        return (double)s->rx_bytes;
+    case 1:
+        return (double)s->rx_packets;
+    case 2:
+        return (double)s->rx_errors;
+    case 3:
+        return (double)(s->rx_dropped + s->rx_missed_errors);
+    case 4:
+        return (double)s->rx_fifo_errors;
+    case 5:
+        return (double)(s->rx_frame_errors + s->rx_length_errors + s->rx_over_errors + s->rx_crc_errors);
+    case 6:
+        return (double)s->rx_compressed;
+    case 7:
+        return (double)s->multicast;
+    case 8:
+        return (double)s->rx_nohandler;
+    case 9:
+        return (double)s->tx_bytes;
+    case 10:
+        return (double)s->tx_packets;
+    case 11:
+        return (double)s->tx_errors;
+    case 12:
+        return (double)s->tx_dropped;
+    case 13:
+        return (double)s->tx_fifo_errors;
+    case 14:
+        return (double)s->collisions;
+    case 15:
+        return (double)(s->tx_carrier_errors + s->tx_aborted_errors + s->tx_heartbeat_errors + s->tx_window_errors);
+    default:
+        return (double)s->tx_compressed;
     }
 }
-static const char *const stat_names[] = {"receive_bytes", "receive_packets", "receive_errs", "receive_drop", "receive_fifo", "receive_frame",
-                                         "receive_compressed", "receive_multicast", "receive_nohandler", "transmit_bytes", "transmit_packets",
-                                         "transmit_errs", "transmit_drop", "transmit_fifo", "transmit_colls", "transmit_carrier", "transmit_compressed"};
+static const char *const stat_names[] = {
+    "receive_bytes",    "receive_packets",    "receive_errs",      "receive_drop",      "receive_fifo",
+    "receive_frame",    "receive_compressed", "receive_multicast", "receive_nohandler", "transmit_bytes",
+    "transmit_packets", "transmit_errs",      "transmit_drop",     "transmit_fifo",     "transmit_colls",
+    "transmit_carrier", "transmit_compressed"};
 
 /* Columns of /proc/net/dev into the same shape. */
 static bool read_proc(struct host *h, struct iface *links, size_t *ret_n)
@@ -236,11 +282,22 @@ static bool read_proc(struct host *h, struct iface *links, size_t *ret_n)
         (void)snprintf(l->name, sizeof(l->name), STR_FMT, STR_ARG(str_sub(str_trim(name), 0, 31)));
         for (int i = 0; i < 16 && word(&line, &w); i++)
             v[i] = num(w);
-        l->stats = (struct rtnl_link_stats64){.rx_bytes = (uint64_t)v[0], .rx_packets = (uint64_t)v[1], .rx_errors = (uint64_t)v[2], .rx_dropped = (uint64_t)v[3],
-                                              .rx_fifo_errors = (uint64_t)v[4], .rx_frame_errors = (uint64_t)v[5], .rx_compressed = (uint64_t)v[6],
-                                              .multicast = (uint64_t)v[7], .tx_bytes = (uint64_t)v[8], .tx_packets = (uint64_t)v[9], .tx_errors = (uint64_t)v[10],
-                                              .tx_dropped = (uint64_t)v[11], .tx_fifo_errors = (uint64_t)v[12], .collisions = (uint64_t)v[13],
-                                              .tx_carrier_errors = (uint64_t)v[14], .tx_compressed = (uint64_t)v[15]};
+        l->stats = (struct rtnl_link_stats64){.rx_bytes = (uint64_t)v[0],
+                                              .rx_packets = (uint64_t)v[1],
+                                              .rx_errors = (uint64_t)v[2],
+                                              .rx_dropped = (uint64_t)v[3],
+                                              .rx_fifo_errors = (uint64_t)v[4],
+                                              .rx_frame_errors = (uint64_t)v[5],
+                                              .rx_compressed = (uint64_t)v[6],
+                                              .multicast = (uint64_t)v[7],
+                                              .tx_bytes = (uint64_t)v[8],
+                                              .tx_packets = (uint64_t)v[9],
+                                              .tx_errors = (uint64_t)v[10],
+                                              .tx_dropped = (uint64_t)v[11],
+                                              .tx_fifo_errors = (uint64_t)v[12],
+                                              .collisions = (uint64_t)v[13],
+                                              .tx_carrier_errors = (uint64_t)v[14],
+                                              .tx_compressed = (uint64_t)v[15]};
     }
     *ret_n = n;
     return true;
@@ -286,9 +343,10 @@ bool host_network(struct host *h)
             (void)close(sock); /* nothing was sent */
         family(h, "node_network_info", "What an interface is.", METRIC_GAUGE);
         for (size_t i = 0; i < n; i++) {
-            const struct metric_label l[] = {{STR("address"), str_of(links[i].address)}, {STR("broadcast"), str_of(links[i].broadcast)},
-                                             {STR("device"), str_of(links[i].name)}, {STR("duplex"), str_of(links[i].duplex)},
-                                             {STR("ifalias"), str_of(links[i].alias)}, {STR("operstate"), str_of(links[i].state)}};
+            const struct metric_label l[] = {
+                {STR("address"), str_of(links[i].address)}, {STR("broadcast"), str_of(links[i].broadcast)},
+                {STR("device"), str_of(links[i].name)},     {STR("duplex"), str_of(links[i].duplex)},
+                {STR("ifalias"), str_of(links[i].alias)},   {STR("operstate"), str_of(links[i].state)}};
             h->out->sample(h->out, STR(""), l, ARRAY_LEN(l), 1);
         }
     }

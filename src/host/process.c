@@ -103,7 +103,8 @@ int host_process_sample(const char *procfs, const pid_t *pids, size_t n, struct 
     for (size_t i = 0; i < n; i++)
         out[i] = (struct host_process){0};
     for (size_t k = 0; k < all.n; k++) {
-        /* Up the line of parents to the first that was asked for; depth bounds a picture taken while pids were reused. */
+        /* Up the line of parents to the first that was asked for; depth bounds a picture taken while pids were reused.
+         */
         const struct proc *p = &all.v[k];
         pid_t up = p->pid;
         for (int depth = 0; depth < 64 && up > 0; depth++) {

@@ -45,7 +45,8 @@ bool host_timex(struct host *h)
     const double ppm = 1000000.0 * 65536.0; /* scaled parts per million with a 16-bit fraction */
     double div = t.status & STA_NANO ? 1e9 : 1e6;
     gauge(h, "node_timex_sync_status", "Whether the clock is synchronised.", state != TIME_ERROR);
-    gauge(h, "node_timex_offset_seconds", "Offset between the machine's clock and its reference.", (double)t.offset / div);
+    gauge(h, "node_timex_offset_seconds", "Offset between the machine's clock and its reference.",
+          (double)t.offset / div);
     gauge(h, "node_timex_frequency_adjustment_ratio", "Correction of the clock's frequency.", 1 + (double)t.freq / ppm);
     gauge(h, "node_timex_maxerror_seconds", "Largest error the clock may have.", (double)t.maxerror / 1e6);
     gauge(h, "node_timex_estimated_error_seconds", "Error the clock is thought to have.", (double)t.esterror / 1e6);
@@ -69,8 +70,9 @@ bool host_uname(struct host *h)
     struct utsname u;
     if (uname(&u) < 0)
         return false;
-    const struct metric_label l[] = {{STR("domainname"), str_of(u.domainname)}, {STR("machine"), str_of(u.machine)}, {STR("nodename"), str_of(u.nodename)},
-                                     {STR("release"), str_of(u.release)}, {STR("sysname"), str_of(u.sysname)}, {STR("version"), str_of(u.version)}};
+    const struct metric_label l[] = {{STR("domainname"), str_of(u.domainname)}, {STR("machine"), str_of(u.machine)},
+                                     {STR("nodename"), str_of(u.nodename)},     {STR("release"), str_of(u.release)},
+                                     {STR("sysname"), str_of(u.sysname)},       {STR("version"), str_of(u.version)}};
     family(h, "node_uname_info", "What uname(2) tells.", METRIC_GAUGE);
     h->out->sample(h->out, STR(""), l, ARRAY_LEN(l), 1);
     return true;
@@ -78,10 +80,12 @@ bool host_uname(struct host *h)
 
 bool host_os(struct host *h)
 {
-    static const char *const keys[] = {"BUILD_ID", "ID", "ID_LIKE", "IMAGE_ID", "IMAGE_VERSION", "NAME", "PRETTY_NAME", "VARIANT", "VARIANT_ID",
-                                       "VERSION", "VERSION_CODENAME", "VERSION_ID"};
-    static const char *const labels[] = {"build_id", "id", "id_like", "image_id", "image_version", "name", "pretty_name", "variant", "variant_id",
-                                         "version", "version_codename", "version_id"};
+    static const char *const keys[] = {"BUILD_ID",      "ID",      "ID_LIKE",          "IMAGE_ID",
+                                       "IMAGE_VERSION", "NAME",    "PRETTY_NAME",      "VARIANT",
+                                       "VARIANT_ID",    "VERSION", "VERSION_CODENAME", "VERSION_ID"};
+    static const char *const labels[] = {"build_id",      "id",      "id_like",          "image_id",
+                                         "image_version", "name",    "pretty_name",      "variant",
+                                         "variant_id",    "version", "version_codename", "version_id"};
     struct metric_label l[ARRAY_LEN(keys)];
     struct str text, line, k, v;
     if (!host_peek(h, 'r', "etc/os-release", &text) && !host_peek(h, 'r', "usr/lib/os-release", &text))
@@ -119,8 +123,8 @@ bool host_selinux(struct host *h)
 }
 
 /* Numbered folders class/thermal/<stem>N. */
-static void thermal(struct host *h, const char *stem, const char *const files[], const char *const names[], const char *const help[], size_t n_files,
-                    const char *label, double scale)
+static void thermal(struct host *h, const char *stem, const char *const files[], const char *const names[],
+                    const char *const help[], size_t n_files, const char *label, double scale)
 {
     for (size_t k = 0; k < n_files; k++) {
         bool said = false;
@@ -146,16 +150,18 @@ static void thermal(struct host *h, const char *stem, const char *const files[],
 
 bool host_thermal(struct host *h)
 {
-    static const char *const zf[] = {"temp"}, *const zn[] = {"node_thermal_zone_temp"}, *const zh[] = {"Temperature of a zone, Celsius."};
-    static const char *const cf[] = {"cur_state", "max_state"}, *const cn[] = {"node_cooling_device_cur_state", "node_cooling_device_max_state"};
+    static const char *const zf[] = {"temp"}, *const zn[] = {"node_thermal_zone_temp"},
+                             *const zh[] = {"Temperature of a zone, Celsius."};
+    static const char *const cf[] = {"cur_state", "max_state"}, *const cn[] = {"node_cooling_device_cur_state",
+                                                                               "node_cooling_device_max_state"};
     static const char *const ch[] = {"How hard a cooling device works.", "How hard a cooling device can work."};
     thermal(h, "thermal_zone", zf, zn, zh, 1, "zone", .001);
     thermal(h, "cooling_device", cf, cn, ch, 2, "name", 1);
     return true;
 }
 
-/* Sensors: <kind><number>_<property> files of class/hwmon/hwmonN. The chip is named as node_exporter does: by the device's place in
- * sysfs, else by its name. */
+/* Sensors: <kind><number>_<property> files of class/hwmon/hwmonN. The chip is named as node_exporter does: by the
+ * device's place in sysfs, else by its name. */
 static void clean(char *s)
 {
     for (; *s; s++)
@@ -236,17 +242,20 @@ bool host_hwmon(struct host *h)
                     continue;
                 if (labels ? !str_eqz(property, "label")
                            : !str_eqz(property, rows[k].property) || !str_starts(sensor, str_of(rows[k].kind)) ||
-                                 sensor.n == strlen(rows[k].kind) || sensor.p[strlen(rows[k].kind)] < '0' || sensor.p[strlen(rows[k].kind)] > '9')
+                                 sensor.n == strlen(rows[k].kind) || sensor.p[strlen(rows[k].kind)] < '0' ||
+                                 sensor.p[strlen(rows[k].kind)] > '9')
                     continue;
                 (void)snprintf(path, sizeof(path), "class/hwmon/hwmon%d/%s", i, names.v[f]);
                 if (!host_peek(h, 's', path, &value))
                     continue;
                 if (!said)
-                    family(h, labels ? "node_hwmon_sensor_label" : rows[k].name, labels ? "Labels of sensors." : rows[k].help,
+                    family(h, labels ? "node_hwmon_sensor_label" : rows[k].name,
+                           labels ? "Labels of sensors." : rows[k].help,
                            !labels && str_ends(str_of(rows[k].name), STR("_total")) ? METRIC_COUNTER : METRIC_GAUGE);
                 said = true;
                 if (labels) {
-                    const struct metric_label l[] = {{STR("chip"), str_of(chips[i])}, {STR("label"), value}, {STR("sensor"), sensor}};
+                    const struct metric_label l[] = {
+                        {STR("chip"), str_of(chips[i])}, {STR("label"), value}, {STR("sensor"), sensor}};
                     h->out->sample(h->out, STR(""), l, ARRAY_LEN(l), 1);
                 } else {
                     sample2(h, "chip", str_of(chips[i]), "sensor", sensor, num(value) * rows[k].scale);

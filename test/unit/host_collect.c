@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The host collector on this machine and on a recorded tree. With --print it writes text exposition (test/e2e/test_host.py reads that). */
+/* The host collector on this machine and on a recorded tree. With --print it writes text exposition
+ * (test/e2e/test_host.py reads that). */
 #include "base/mem.h"
 #include "base/vec.h"
 #include "host/host.h"
@@ -20,7 +21,8 @@ static void on_family(struct metrics_out *o, struct str name, struct str help, e
 {
     struct printer *p = CONTAINER_OF(o, struct printer, out);
     (void)snprintf(p->family, sizeof(p->family), STR_FMT, STR_ARG(name));
-    buf_fmt(&p->text, "# HELP " STR_FMT " " STR_FMT "\n# TYPE " STR_FMT " %s\n", STR_ARG(name), STR_ARG(help), STR_ARG(name), metric_type_names[type]);
+    buf_fmt(&p->text, "# HELP " STR_FMT " " STR_FMT "\n# TYPE " STR_FMT " %s\n", STR_ARG(name), STR_ARG(help),
+            STR_ARG(name), metric_type_names[type]);
     p->families++;
 }
 
@@ -71,20 +73,29 @@ static void a_recorded_tree(void **state)
 {
     (void)state;
     const char *dir = test_dir();
-    put(dir, "proc/stat", "cpu  3 3 3 3\ncpu0 100 200 300 400 50 6 7 8 9 10\ncpu1 1 1 1 1 1 1 1 1 0 0\nintr 55 1 2\nctxt 77\nbtime 1700000000\nprocesses 9\nprocs_running 2\nprocs_blocked 1\n");
+    put(dir, "proc/stat",
+        "cpu  3 3 3 3\ncpu0 100 200 300 400 50 6 7 8 9 10\ncpu1 1 1 1 1 1 1 1 1 0 0\nintr 55 1 2\nctxt 77\nbtime "
+        "1700000000\nprocesses 9\nprocs_running 2\nprocs_blocked 1\n");
     put(dir, "proc/loadavg", "0.25 1.50 12.75 1/100 5\n");
     put(dir, "proc/meminfo", "MemTotal:       1000 kB\nActive(anon):     5 kB\nHugePages_Total:   3\n");
     put(dir, "proc/vmstat", "nr_free_pages 1\npgfault 5\npgpgin 6\noom_kill 7\npgmajfault 8\npswpin 9\n");
-    put(dir, "proc/pressure/io", "some avg10=0.00 avg60=0.00 avg300=0.00 total=1500000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=500000\n");
-    put(dir, "proc/diskstats", "   8       0 sda 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\n   8       1 sda1 1 1 1 1 1 1 1 1 1 1 1\n 259 0 nvme0n1 1 2 3 4 5 6 7 8 9 10 11\n 259 1 nvme0n1p1 1 2 3 4 5 6 7 8 9 10 11\n   7 0 loop0 0 0 0 0 0 0 0 0 0 0 0\n");
+    put(dir, "proc/pressure/io",
+        "some avg10=0.00 avg60=0.00 avg300=0.00 total=1500000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=500000\n");
+    put(dir, "proc/diskstats",
+        "   8       0 sda 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\n   8       1 sda1 1 1 1 1 1 1 1 1 1 1 1\n 259 0 "
+        "nvme0n1 1 2 3 4 5 6 7 8 9 10 11\n 259 1 nvme0n1p1 1 2 3 4 5 6 7 8 9 10 11\n   7 0 loop0 0 0 0 0 0 0 0 0 0 0 "
+        "0\n");
     put(dir, "proc/net/dev", "Inter-|\n face |\n  eth0: 10 1 2 3 4 5 6 7 20 8 9 10 11 12 13 14\n");
     put(dir, "proc/net/snmp", "Tcp: RtoAlgorithm InErrs CurrEstab\nTcp: 1 2 3\n");
     put(dir, "proc/net/netstat", "TcpExt: ListenDrops Other\nTcpExt: 4 5\n");
     put(dir, "proc/net/snmp6", "Udp6InErrors 6\nIp6InReceives 1\n");
     put(dir, "proc/net/sockstat", "sockets: used 16\nTCP: inuse 1 mem 2\n");
     put(dir, "proc/net/softnet_stat", "0000000a 00000001 0000000b 0 0 0 0 0 0 0 0 0 00000000\n");
-    put(dir, "proc/net/arp", "IP address HW type Flags HW address Mask Device\n10.0.0.1 0x1 0x2 aa * eth0\n10.0.0.2 0x1 0x2 aa * eth0\n");
-    put(dir, "proc/self/mounts", "/dev/sda1 / ext4 rw,relatime 0 0\nnone /with\\040blank tmpfs ro 0 0\nproc /proc proc rw 0 0\nnone /var/lib/docker/x tmpfs rw 0 0\n");
+    put(dir, "proc/net/arp",
+        "IP address HW type Flags HW address Mask Device\n10.0.0.1 0x1 0x2 aa * eth0\n10.0.0.2 0x1 0x2 aa * eth0\n");
+    put(dir, "proc/self/mounts",
+        "/dev/sda1 / ext4 rw,relatime 0 0\nnone /with\\040blank tmpfs ro 0 0\nproc /proc proc rw 0 0\nnone "
+        "/var/lib/docker/x tmpfs rw 0 0\n");
     put(dir, "sys/class/hwmon/hwmon0/name", "coretemp\n");
     put(dir, "sys/class/hwmon/hwmon0/temp1_input", "42500\n");
     put(dir, "sys/class/hwmon/hwmon0/temp1_label", "Package id 0\n");
@@ -121,7 +132,8 @@ static void a_recorded_tree(void **state)
     HAS(t, "node_disk_read_bytes_total{device=\"sda\"} 1536");
     HAS(t, "node_disk_flush_requests_total{device=\"sda\"} 16");
     HAS(t, "node_disk_io_now{device=\"nvme0n1\"} 9");
-    HAS(t, "node_disk_info{device=\"sda\",major=\"8\",minor=\"0\",model=\"Disk \\\"X\\\"\",path=\"\",revision=\"\",serial=\"\",wwn=\"0x5\"} 1");
+    HAS(t, "node_disk_info{device=\"sda\",major=\"8\",minor=\"0\",model=\"Disk "
+           "\\\"X\\\"\",path=\"\",revision=\"\",serial=\"\",wwn=\"0x5\"} 1");
     assert_null(strstr(t, "sda1\",major"));
     assert_null(strstr(t, "nvme0n1p1"));
     assert_null(strstr(t, "loop0"));
@@ -200,6 +212,7 @@ int main(int argc, char **argv)
         host_free(h);
         return r;
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_recorded_tree), cmocka_unit_test(this_machine), cmocka_unit_test(process_trees)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_recorded_tree), cmocka_unit_test(this_machine),
+                                       cmocka_unit_test(process_trees)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
