@@ -96,7 +96,7 @@ static bool histogram_op(struct bin_run *b, struct value l, struct value r, stru
         }
         case T_EQLC:
         case T_NEQ: {
-            bool keep = hist_equal(l.h, r.h) == (b->op == T_EQLC);
+            bool keep = fhist_equal(l.h, r.h) == (b->op == T_EQLC);
             *ret = b->returns_bool ? (struct value){.v = keep} : l;
             return keep || b->returns_bool;
         }

@@ -421,7 +421,7 @@ static bool same_side(const struct side *x, const struct side *y)
     return true;
 }
 
-bool hist_equal(const struct histogram *x, const struct histogram *y)
+bool fhist_equal(const struct histogram *x, const struct histogram *y)
 {
     if (x->schema != y->schema || f64_bits(x->count) != f64_bits(y->count) || f64_bits(x->sum) != f64_bits(y->sum))
         return false;

@@ -571,7 +571,7 @@ static void count_between(struct range_run *r, const struct win *w, size_t i)
             else if (resets && cur.st != 0 && cur.st >= prev.t && cur.st < cur.t)
                 hit = true;
             else if (cur.h)
-                hit = resets ? hist_reset(cur.h, prev.h) : !hist_equal(cur.h, prev.h);
+                hit = resets ? hist_reset(cur.h, prev.h) : !fhist_equal(cur.h, prev.h);
             else
                 hit = resets ? cur.v < prev.v : cur.v != prev.v && !(isnan(cur.v) && isnan(prev.v));
             count += hit;
