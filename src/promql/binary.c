@@ -501,10 +501,10 @@ static int match_sig(struct match *m, struct sig *s)
     const struct rows *many = swapped ? &m->r : &m->l, *one = swapped ? &m->l : &m->r;
     const uint32_t *mv = swapped ? s->r.v : s->l.v, *ov = swapped ? s->l.v : s->r.v;
     size_t nm = swapped ? s->r.n : s->l.n, no = swapped ? s->l.n : s->r.n;
-    bool fills_one = swapped ? e->bin.fills_left : e->bin.fills_right;
-    bool fills_many = swapped ? e->bin.fills_right : e->bin.fills_left;
-    double fill_one = swapped ? e->bin.fill_left : e->bin.fill_right;
-    double fill_many = swapped ? e->bin.fill_right : e->bin.fill_left;
+    /* Prometheus swaps the sides of one-to-many before it looks at the fill values, and does not swap those: fill_left
+     * always stands in on the many side. */
+    bool fills_one = e->bin.fills_right, fills_many = e->bin.fills_left;
+    double fill_one = e->bin.fill_right, fill_many = e->bin.fill_left;
     if ((no == 0 && !fills_one) || (nm == 0 && !fills_many)) {
         /* duplicates on the one side are an error even when nothing matches them */
         if (no < 2)
@@ -580,9 +580,12 @@ static int exec_vectors(struct bin_run *b, row_fn emit, void *ctx)
         m.names[i] = e->bin.labels.v[i];
     if (m.n_names > 1)
         qsort(m.names, m.n_names, sizeof(struct str), compare_str);
+    bool stats = x->hist_stats;
+    x->hist_stats = false; /* comparisons need the hints as stored */
     int rc = exec_vector(x, b->f, e->bin.l, rows_take, &m.l);
     if (rc == 0)
         rc = exec_vector(x, b->f, e->bin.r, rows_take, &m.r);
+    x->hist_stats = stats;
     if (rc == 0)
         rc = index_rows(&m);
     if (rc == 0)

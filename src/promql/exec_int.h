@@ -74,6 +74,7 @@ struct exec {
     int64_t lookback_ms, subquery_step_ms;
     struct frame top;
     bool is_range, use_st;
+    bool hist_stats; /* below histogram_count and its like: reset hints are worked out from the samples read */
     const struct clock *clock;
     uint64_t deadline_ns;
     const _Atomic bool *cancel;

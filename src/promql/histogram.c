@@ -575,78 +575,98 @@ static double middle(const struct histogram *h, double lower, double upper, bool
     return upper <= 0 ? -m : m;
 }
 
-/* The share of a bucket below a bound inside it. */
-static double share_below(const struct histogram *h, double lower, double upper, double bound, bool zero)
+/* A bucket and what a cut leaves of it. */
+struct cut {
+    double lower, upper, keep;
+};
+
+/* The first custom bucket, open towards -Inf: from 0 where it ends above, all at its end otherwise. Prometheus drops it
+ * when cut from below at a negative bound. */
+static void cut_open_below(struct cut *c, double bound, bool upper_cut)
 {
-    if (hist_is_custom(h) || zero) {
-        if (isinf(lower))
-            lower = upper > 0 ? 0 : lower;
-        if (isinf(lower) || isinf(upper))
-            return isinf(upper) ? 0 : 1;
-        return bound <= lower ? 0 : (bound - lower) / (upper - lower);
+    if (upper_cut) {
+        if (bound >= c->upper)
+            return;
+        if (isinf(bound) || isinf(c->upper) || (c->upper > 0 && bound <= 0)) {
+            c->keep = 0;
+        } else {
+            c->keep = c->upper > 0 ? bound / c->upper : 1;
+            c->lower = c->upper > 0 ? 0 : c->lower;
+            c->upper = bound;
+        }
+    } else if (!(isinf(bound) && bound < 0)) {
+        bool inside = bound >= 0 && bound < c->upper && !isinf(c->upper);
+        c->keep = inside ? (c->upper - bound) / c->upper : 0;
+        if (inside && bound > 0)
+            c->lower = bound;
     }
-    double ll = log2(fabs(lower)), lu = log2(fabs(upper)), lb = log2(fabs(bound));
-    return (lb - ll) / (lu - ll);
+}
+
+static void cut_bucket(struct cut *c, double bound, bool upper_cut, bool linear)
+{
+    if (upper_cut ? bound >= c->upper : bound <= c->lower)
+        return;
+    if (upper_cut ? bound <= c->lower : bound >= c->upper) {
+        c->keep = 0;
+        return;
+    }
+    double below;
+    if (isinf(c->upper)) {
+        below = 0; /* nothing is known of how the last bucket is spread: it stays above any bound in it */
+    } else if (linear) {
+        below = (bound - c->lower) / (c->upper - c->lower);
+    } else {
+        double ll = log2(fabs(c->lower)), lu = log2(fabs(c->upper)), lb = log2(fabs(bound));
+        below = (lb - ll) / (lu - ll);
+    }
+    c->keep = upper_cut ? below : 1 - below;
+    if (upper_cut)
+        c->upper = bound;
+    else
+        c->lower = bound;
 }
 
 struct histogram *hist_trim(struct arena *a, const struct histogram *h, double bound, bool upper_cut)
 {
     struct side p = pos_of(a, h), n = neg_of(a, h);
-    bool custom = hist_is_custom(h), changed = false;
+    bool custom = hist_is_custom(h), has_pos = p.n > 0, has_neg = n.n > 0, changed = false;
     struct histogram head = *h;
     head.count = 0;
     head.sum = 0;
     head.custom = dup_bytes(a, h->custom, h->n_custom * sizeof(double));
     for (int part = 0; part < 3; part++) { /* negative, zero, positive */
         struct side *s = part == 0 ? &n : part == 2 ? &p : NULL;
-        size_t count = s ? s->n : h->zero_count != 0 && !custom;
-        size_t kept = 0;
+        bool zero = part == 1;
+        size_t count = s ? s->n : h->zero_count != 0 && !custom, kept = 0;
         for (size_t i = 0; i < count; i++) {
-            double lower, upper, c;
-            bool zero = part == 1;
+            struct cut c = {.keep = 1};
             if (zero) {
-                lower = p.n > 0 && n.n == 0 ? 0 : -h->zero_threshold;
-                upper = n.n > 0 && p.n == 0 ? 0 : h->zero_threshold;
-                c = h->zero_count;
+                c.lower = has_pos && !has_neg ? 0 : -h->zero_threshold;
+                c.upper = has_neg && !has_pos ? 0 : h->zero_threshold;
             } else if (custom) {
                 uint32_t at = (uint32_t)s->index[i];
-                lower = at == 0 || h->n_custom == 0 ? -INFINITY : h->custom[MIN(at, h->n_custom) - 1];
-                upper = at < h->n_custom ? h->custom[at] : INFINITY;
-                c = s->count[i];
+                c.lower = at == 0 || h->n_custom == 0 ? -INFINITY : h->custom[MIN(at, h->n_custom) - 1];
+                c.upper = at < h->n_custom ? h->custom[at] : INFINITY;
             } else {
                 double far = exp_bound(s->index[i], h->schema), near = exp_bound(s->index[i] - 1, h->schema);
-                lower = part == 0 ? -far : near;
-                upper = part == 0 ? -near : far;
-                c = s->count[i];
+                c.lower = part == 0 ? -far : near;
+                c.upper = part == 0 ? -near : far;
             }
-            double keep = 1;
-            if (upper_cut ? bound <= lower : bound >= upper) {
-                keep = 0;
-            } else if (upper_cut ? bound < upper : bound > lower) {
-                double below = share_below(h, lower, upper, bound, zero);
-                keep = upper_cut ? below : 1 - below;
-                if (upper_cut) {
-                    if (isinf(upper))
-                        keep = 0; /* nothing is known of how the last bucket is spread */
-                    upper = bound;
-                } else {
-                    if (isinf(lower) && bound > 0 && h->n_custom > 0 && upper > 0) {
-                        lower = bound;
-                    } else if (!isinf(lower)) {
-                        lower = bound;
-                    }
-                }
-            }
-            changed |= keep != 1;
-            c *= keep;
-            head.count += c;
-            if (c != 0)
-                head.sum += c * middle(h, lower, upper, zero);
+            const struct cut whole = c;
+            if (custom && isinf(c.lower))
+                cut_open_below(&c, bound, upper_cut);
+            else
+                cut_bucket(&c, bound, upper_cut, custom || zero);
+            changed |= c.keep != 1 || c.upper != whole.upper;
+            double left = c.keep * (zero ? h->zero_count : s->count[i]);
+            head.count += left;
+            if (left != 0)
+                head.sum += left * middle(h, c.lower, c.upper, zero);
             if (zero) {
-                head.zero_count = c;
-            } else if (c != 0) {
+                head.zero_count = left;
+            } else if (left != 0) {
                 s->index[kept] = s->index[i];
-                s->count[kept++] = c;
+                s->count[kept++] = left;
             }
         }
         if (s)
@@ -913,7 +933,7 @@ double classic_quantile(double q, struct classic_bucket *b, size_t n, struct cla
 double classic_fraction(double lower, double upper, struct classic_bucket *b, size_t n)
 {
     n = prepare_classic(b, n, NULL);
-    if (n < 2)
+    if (n == 0)
         return NAN;
     double total = b[n - 1].count;
     if (total == 0 || isnan(lower) || isnan(upper))

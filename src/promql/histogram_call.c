@@ -283,7 +283,10 @@ int exec_histogram_call(struct exec *x, const struct frame *f, const struct expr
     case FN_HISTOGRAM_QUANTILES:
     case FN_HISTOGRAM_FRACTION: {
         struct families s = {.x = x, .f = f, .e = e, .scratch = scratch, .rows = {.x = x, .steps = f->n}};
+        bool stats = x->hist_stats;
+        x->hist_stats = false;
         r = families_run(&s, emit, ctx);
+        x->hist_stats = stats;
         for (size_t i = 0; i < s.v.n; i++) {
             vec_done(&s.v.v[i].buckets);
             vec_done(&s.v.v[i].bounds);
@@ -296,7 +299,10 @@ int exec_histogram_call(struct exec *x, const struct frame *f, const struct expr
     }
     default: {
         struct hist_map m = {.f = f, .id = e->call.id, .scratch = scratch, .emit = emit, .ctx = ctx};
+        bool stats = x->hist_stats;
+        x->hist_stats = e->call.id != FN_HISTOGRAM_STDDEV && e->call.id != FN_HISTOGRAM_STDVAR;
         r = exec_vector(x, f, e->call.args[0], hist_map_take, &m);
+        x->hist_stats = stats;
         break;
     }
     }

@@ -150,35 +150,47 @@ static bool starts_inside(const struct win *w, const int64_t *t, const int64_t *
     return counter && st && st[0] != 0 && st[0] > w->start && st[0] < t[0];
 }
 
-/* The rate of histograms: like floats, with the whole histogram for the value. NULL: nothing to show. */
+static bool hist_restart(const struct win *w, size_t i)
+{
+    return hist_reset(w->hv[i], w->hv[i - 1]) || start_reset(w->ht, w->hst, i);
+}
+
+/* The rate of histograms: like floats, with the whole histogram for the value (functions.go, histogramRate). from_zero:
+ * the first sample counts in full. NULL: nothing to show. */
 static struct histogram *histogram_diff(struct range_run *r, const struct win *w, bool counter, bool from_zero)
 {
-    struct exec *x = r->x;
     const struct histogram *first = w->hv[0], *last = w->hv[w->nh - 1];
-    bool custom = hist_is_custom(first);
-    for (size_t i = 0; i < w->nh; i++) {
-        if (hist_is_custom(w->hv[i]) != custom) {
-            note(r, NOTE_MIXED_SCHEMAS);
-            return NULL;
-        }
-        if (counter && w->hv[i]->hint == HIST_GAUGE)
+    size_t n = w->nh;
+    if (counter && (first->hint == HIST_GAUGE || last->hint == HIST_GAUGE))
+        note(r, NOTE_NOT_COUNTER);
+    /* A reset right after the first sample makes its buckets irrelevant, and with them their layout. */
+    bool skip_first = counter && !from_zero && n > 1 && hist_restart(w, 1);
+    bool custom = hist_is_custom(skip_first ? w->hv[1] : first);
+    bool mixed = hist_is_custom(last) != custom;
+    for (size_t i = 1; counter && i + 1 < n; i++) {
+        if (w->hv[i]->hint == HIST_GAUGE)
             note(r, NOTE_NOT_COUNTER);
+        mixed |= hist_is_custom(w->hv[i]) != custom;
+    }
+    if (mixed) {
+        note(r, NOTE_MIXED_SCHEMAS);
+        return NULL;
     }
     if (!counter && (first->hint != HIST_GAUGE || last->hint != HIST_GAUGE))
         note(r, NOTE_NOT_GAUGE);
-    (void)x;
-    unsigned status = 0;
+    unsigned subtracted = 0, added = 0;
     struct histogram *h = hist_copy(r->hists, last);
-    if (!from_zero)
-        h = hist_sub(r->hists, h, first, &status);
-    for (size_t i = 1; h && counter && i < w->nh; i++)
-        if (hist_reset(w->hv[i], w->hv[i - 1]) || start_reset(w->ht, w->hst, i))
-            h = hist_add(r->hists, h, w->hv[i - 1], &status);
+    if (!from_zero && !skip_first)
+        h = hist_sub(r->hists, h, first, &subtracted);
+    for (size_t i = 1 + skip_first; h && counter && i < n; i++)
+        if (hist_restart(w, i))
+            h = hist_add(r->hists, h, w->hv[i - 1], &added);
     if (!h) {
         note(r, NOTE_MIXED_SCHEMAS);
         return NULL;
     }
-    note_status(r, status & HIST_RECONCILED, "subtraction");
+    note_status(r, subtracted & HIST_RECONCILED, "subtraction");
+    note_status(r, added & HIST_RECONCILED, "addition");
     h->hint = HIST_GAUGE;
     return h;
 }
@@ -233,8 +245,8 @@ static void rate_mixed(struct range_run *r, const struct win *w, size_t i)
                               .first = w->fv[0],
                               .diff = diff,
                               .zero_at_start = zero};
-    double v = diff * extrapolate(w, &s, counter);
-    put(r, i, is_rate_fn(r->id) ? v / ((double)r->span.range_ms / 1000) : v);
+    double factor = extrapolate(w, &s, counter);
+    put(r, i, diff * (is_rate_fn(r->id) ? factor / ((double)r->span.range_ms / 1000) : factor));
 }
 
 /* Plain floats, the path that dashboards take. The resets of a whole series are few: found once, they are visited by an
@@ -393,7 +405,8 @@ static void extended_hists(struct range_run *r, const struct series_data *d, int
         note(r, NOTE_NOT_GAUGE);
     unsigned status = 0;
     const struct histogram *left = d->hv[e.first], *right = d->hv[e.last];
-    if (smoothed && t[e.first] < start && e.first < e.last)
+    bool between = smoothed && t[e.first] < start && e.first < e.last;
+    if (between)
         left = interpolate_hist(r, d, e.first, start, counter, &status);
     if (smoothed && e.last > from && t[e.last] > end)
         right = interpolate_hist(r, d, e.last - 1, end, counter, &status);
@@ -402,11 +415,12 @@ static void extended_hists(struct range_run *r, const struct series_data *d, int
     if (result && counter && a <= b) {
         const struct histogram *prev = left;
         for (size_t k = a; result && k < b; k++) {
-            if (hist_reset(d->hv[k], prev))
+            /* an interpolated left edge has dealt with a reset at the next sample already */
+            if (!(between && k == a) && hist_reset(d->hv[k], prev))
                 result = hist_add(r->hists, result, prev, &status);
             prev = d->hv[k];
         }
-        if (result && prev != right && hist_reset(right, prev))
+        if (result && prev != right && !(between && a == b) && hist_reset(right, prev))
             result = hist_add(r->hists, result, prev, &status);
     }
     if (!result) {

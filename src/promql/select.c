@@ -14,6 +14,26 @@ static int select_series(struct exec *x, const struct expr *sel, int64_t mint, i
     return 0;
 }
 
+/* What Prometheus' HistogramStatsIterator does: a hint that is not known is told from the sample before. */
+static void work_out_hints(struct column *c)
+{
+    const struct histogram *prev = NULL;
+    for (size_t i = 0; i < c->n; i++) {
+        const struct histogram *h = c->h[i];
+        if (!h || is_stale(h->sum)) {
+            prev = NULL;
+            continue;
+        }
+        if (h->hint == HIST_UNKNOWN_RESET && prev) {
+            struct histogram *copy = ARENA_NEW(c->hists, struct histogram);
+            *copy = *h;
+            copy->hint = hist_reset(h, prev) ? HIST_RESET : HIST_NOT_RESET;
+            c->h[i] = copy;
+        }
+        prev = h;
+    }
+}
+
 static int read_series(struct exec *x, const struct source_series *s, int64_t mint, int64_t maxt, struct column *c)
 {
     int r = x_check(x);
@@ -23,6 +43,11 @@ static int read_series(struct exec *x, const struct source_series *s, int64_t mi
     if ((r = x->snap->ops->read(x->snap, s, mint, maxt, c)) != 0)
         return x_fail(x, QUERY_E_INTERNAL, "reading samples failed: %s", err_name(r));
     x->samples_read += c->n;
+    if (x->hist_stats && c->h) {
+        if (!c->hists)
+            c->hists = arena_new(0);
+        work_out_hints(c);
+    }
     if (c->n > x->max_samples)
         return x_hold(x, c->n);
     return 0;
