@@ -32,10 +32,15 @@ export function hash(text: string): number {
   return h >>> 0;
 }
 
-/** CSS colours (var() or color-mix()) for the series of one graph, in their order. */
-export function assign(names: string[]): string[] {
+/** CSS colours (var() or color-mix()) for the series of one graph, in their order; `weights` rank them past ten. */
+export function assign(names: string[], weights: number[]): string[] {
   const n = names.length;
-  if (n > 10) return names.map((_, i) => `color-mix(in oklch, var(--series-1) ${100 - Math.round((i * 100) / (n - 1))}%, var(--series-2))`);
+  if (n > 10) {
+    const order = weights.map((w, i) => [Number.isNaN(w) ? -Infinity : w, i] as const).sort((a, b) => b[0] - a[0]);
+    const rank = new Array<number>(n);
+    order.forEach(([, i], r) => (rank[i] = r));
+    return rank.map((r) => `color-mix(in oklab, var(--series-1) ${100 - Math.round((r * 100) / (n - 1))}%, var(--series-2))`);
+  }
   const taken = new Set<number>();
   return names.map((name) => {
     let slot = hash(name) % 10;

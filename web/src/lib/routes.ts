@@ -5,12 +5,13 @@ import type { Key } from './i18n';
 export interface View {
   path: string;
   label: Key;
+  short?: Key;
   key: string; // after "g"
   icon: string;
 }
 
 export const views: View[] = [
-  { path: '/', label: 'nav.overview', key: 'o', icon: 'overview' },
+  { path: '/', label: 'nav.overview', short: 'nav.overview.short', key: 'o', icon: 'overview' },
   { path: '/alerts', label: 'nav.alerts', key: 'a', icon: 'alerts' },
   { path: '/anomalies', label: 'nav.anomalies', key: 'n', icon: 'anomalies' },
   { path: '/services', label: 'nav.services', key: 's', icon: 'services' },

@@ -27,6 +27,7 @@ export const words = {
   'nav.more': ['More', 'Plus'],
   'nav.collapse': ['Collapse the rail', 'Replier le menu'],
   'nav.overview': ['Overview', 'Vue d’ensemble'],
+  'nav.overview.short': ['Overview', 'Accueil'],
   'nav.alerts': ['Alerts', 'Alertes'],
   'nav.anomalies': ['Anomalies', 'Anomalies'],
   'nav.services': ['Services', 'Services'],
@@ -352,6 +353,7 @@ export const words = {
   'explore.examples': ['Try:', 'Essayez :'],
   'explore.took': ['{n} series, {ms}', '{n} séries, {ms}'],
   'explore.toomany': ['The first {n} of {all} series are drawn. Narrow the selector, or use topk().', 'Les {n} premières séries sur {all} sont tracées. Précisez le sélecteur ou utilisez topk().'],
+  'explore.common': ['All have', 'Toutes ont'],
   'explore.failed': ['The query failed', 'La requête a échoué'],
 
   'status.well': ['hune has been running for {d}', 'hune tourne depuis {d}'],
