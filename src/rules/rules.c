@@ -17,6 +17,9 @@ struct rules *rules_new(const struct rules_deps *deps)
 {
     struct rules *r = NEW(struct rules);
     r->deps = *deps;
+    r->deps.alerts = xcalloc(deps->n_alerts + 1, sizeof(*r->deps.alerts));
+    for (size_t i = 0; i < deps->n_alerts; i++)
+        r->deps.alerts[i] = deps->alerts[i];
     r->settings = rules_settings_default;
     pthread_mutex_init(&r->mu, NULL);
     pthread_condattr_t attr;
@@ -54,6 +57,7 @@ struct rules *rules_free(struct rules *r)
     arena_free(r->settings_arena);
     pthread_cond_destroy(&r->cond);
     pthread_mutex_destroy(&r->mu);
+    free(r->deps.alerts);
     free(r);
     return NULL;
 }

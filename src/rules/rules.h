@@ -60,7 +60,7 @@ extern const struct rules_file rules_shipped[];
 
 /* ---- evaluation ---- */
 
-struct rules_deps { /* borrowed until rules_free */
+struct rules_deps { /* copied; what it points to is borrowed until rules_free, except the array of alert sinks */
     const struct clock *clock;
     struct query_engine *query;
     struct sink *sink;
