@@ -598,7 +598,7 @@ static int delete_in_block(struct tsdb *db, const struct blockset_entry *e, cons
         return r;
     u32s ords = {0};
     VEC(struct tomb) t = {0};
-    postings_match(&block_postings, m, n, &ords);
+    postings_match(&block_postings, x, m, n, &ords);
     for (size_t i = 0; i < ords.n; i++) {
         int64_t min, max;
         bindex_range(x, ords.v[i], &min, &max);
@@ -623,6 +623,25 @@ static int delete_in_block(struct tsdb *db, const struct blockset_entry *e, cons
     return r;
 }
 
+/* A series whose newest sample is deleted may get that time again. */
+static void forget_newest(struct tsdb *db, const struct matcher *m, size_t n, int64_t mint, int64_t maxt)
+{
+    u32s ids = {0};
+    pthread_mutex_lock(&db->append_lock);
+    pthread_rwlock_rdlock(&db->index_lock);
+    postings_match(&head_postings, db, m, n, &ids);
+    pthread_rwlock_unlock(&db->index_lock);
+    pthread_mutex_lock(&db->commit_lock);
+    for (size_t i = 0; i < ids.n; i++) {
+        struct mseries *s = head_by_id(db, ids.v[i]);
+        if (s && !s->in && s->last_t >= mint && s->last_t <= maxt)
+            s->has_last = false;
+    }
+    pthread_mutex_unlock(&db->commit_lock);
+    pthread_mutex_unlock(&db->append_lock);
+    vec_done(&ids);
+}
+
 int delete_samples(struct tsdb *db, const struct matcher *m, size_t n, int64_t mint, int64_t maxt)
 {
     /* What is in memory goes to a block first: then a deletion is one thing, a list beside a block. */
@@ -632,5 +651,7 @@ int delete_samples(struct tsdb *db, const struct matcher *m, size_t n, int64_t m
         if (bs->v[i].b->meta.max_t >= mint && bs->v[i].b->meta.min_t <= maxt)
             r = delete_in_block(db, &bs->v[i], m, n, mint, maxt);
     blockset_unref(bs);
+    if (!r)
+        forget_newest(db, m, n, mint, maxt);
     return r;
 }

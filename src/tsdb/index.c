@@ -276,12 +276,12 @@ static void u32s_sort(u32s *a)
 }
 
 /* Series whose value of the matcher's name is one that `want` says: joined lists. */
-static void collect(const struct postings_view *v, const struct matcher *m, bool want, u32s *out)
+static void collect(const struct postings_view *v, const void *index, const struct matcher *m, bool want, u32s *out)
 {
     struct postings_handle h;
     const struct str *alt;
     size_t n_alt;
-    if (!v->name(v->index, m->name, &h))
+    if (!v->name(index, m->name, &h))
         return;
     bool positive = m->op == MATCH_EQ || m->op == MATCH_RE;
     bool listed = m->op == MATCH_EQ || m->op == MATCH_NE;
@@ -296,20 +296,20 @@ static void collect(const struct postings_view *v, const struct matcher *m, bool
             bool repeated = false;
             for (size_t j = 0; j < k && !repeated; j++)
                 repeated = str_eq(alt[j], alt[k]);
-            uint32_t i = repeated || str_empty(alt[k]) ? UINT32_MAX : v->find(v->index, &h, alt[k]);
+            uint32_t i = repeated || str_empty(alt[k]) ? UINT32_MAX : v->find(index, &h, alt[k]);
             if (i != UINT32_MAX)
-                v->postings(v->index, &h, i, out);
+                v->postings(index, &h, i, out);
         }
     } else {
-        uint32_t n = v->name_n(v->index, &h);
+        uint32_t n = v->name_n(index, &h);
         for (uint32_t i = 0; i < n; i++)
-            if (matcher_value(m, v->value(v->index, &h, i)) == want)
-                v->postings(v->index, &h, i, out);
+            if (matcher_value(m, v->value(index, &h, i)) == want)
+                v->postings(index, &h, i, out);
     }
     u32s_sort(out);
 }
 
-void postings_match(const struct postings_view *v, const struct matcher *m, size_t n, u32s *out)
+void postings_match(const struct postings_view *v, const void *index, const struct matcher *m, size_t n, u32s *out)
 {
     bool have = false;
     u32s list = {0};
@@ -323,19 +323,19 @@ void postings_match(const struct postings_view *v, const struct matcher *m, size
             if (have && out->n == 0)
                 continue;
             vec_reset(&list);
-            collect(v, &m[i], true, have ? &list : out);
+            collect(v, index, &m[i], true, have ? &list : out);
             if (have)
                 u32s_intersect(out, &list);
             have = true;
         }
     }
     if (!have)
-        v->all(v->index, out);
+        v->all(index, out);
     for (size_t i = 0; i < n && out->n; i++) {
         if (!matcher_value(&m[i], STR("")))
             continue;
         vec_reset(&list);
-        collect(v, &m[i], false, &list);
+        collect(v, index, &m[i], false, &list);
         u32s_subtract(out, &list);
     }
     vec_done(&list);

@@ -65,7 +65,6 @@ static inline struct label hindex_label(const struct hindex *x, uint32_t pair)
 /* ---- postings of any index, by matchers ----
  * What a look-up needs of an index. Lists are ascending and appended to `out`. */
 struct postings_view {
-    const void *index;
     /* Pairs of a name; false when there is none. Then pair(i) for i < n. */
     bool (*name)(const void *index, struct str name, void *ret_handle);
     uint32_t (*name_n)(const void *index, const void *handle);
@@ -80,7 +79,7 @@ struct postings_handle { /* room for a view's own */
     uintptr_t a, b;
 };
 /* Series that match all matchers, ascending. n may be 0: all of them. */
-void postings_match(const struct postings_view *v, const struct matcher *m, size_t n, u32s *out);
+void postings_match(const struct postings_view *v, const void *index, const struct matcher *m, size_t n, u32s *out);
 
 void u32s_intersect(u32s *a, const u32s *b); /* a &= b */
 void u32s_subtract(u32s *a, const u32s *b);  /* a -= b */

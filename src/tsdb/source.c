@@ -125,7 +125,7 @@ static int walk_head(struct snap *sn, const struct matcher *m, size_t n, int64_t
     size_t cap = 0;
     int r = 0;
     pthread_rwlock_rdlock(&db->index_lock);
-    postings_match(&head_postings, m, n, &ids);
+    postings_match(&head_postings, db, m, n, &ids);
     for (size_t i = 0; i < ids.n && r == 0; i++) {
         struct mseries *s = head_by_id(db, ids.v[i]);
         pthread_mutex_lock(head_stripe(db, s));
@@ -158,7 +158,7 @@ static int walk_block(struct snap *sn, size_t b, const struct matcher *m, size_t
     struct label *tmp = NULL;
     size_t cap = 0;
     int r = 0;
-    postings_match(&block_postings, m, n, &ords);
+    postings_match(&block_postings, x, m, n, &ords);
     for (size_t i = 0; i < ords.n && r == 0; i++) {
         int64_t min, max;
         if (!whole) {

@@ -112,17 +112,35 @@ static void test_random(void **state)
         int64_t t = (int64_t)rand_below(&r, 1ULL << 42);
         double v = (double)rand_below(&r, 1000000);
         for (size_t i = 0; i < in.n; i++) {
-            t += 15000 + (jitter ? (int64_t)rand_below(&r, jitter == 1 ? 10 : 1000000) - (jitter == 2 ? 500000 : 5) : 0);
+            t +=
+                15000 + (jitter ? (int64_t)rand_below(&r, jitter == 1 ? 10 : 1000000) - (jitter == 2 ? 500000 : 5) : 0);
             switch (kind) {
-            case 0: v = v + (double)rand_below(&r, 1000); break;
-            case 1: v = (double)rand_below(&r, 10000) / 100; break;
-            case 2: v = rand_unit(&r); break;
-            case 3: v = f64_from_bits(rand_u64(&r)); break;
-            case 4: break;
-            case 5: v = rand_below(&r, 10) ? v : (double)rand_below(&r, 5); break;
-            case 6: v = (double)(int64_t)rand_u64(&r); break;
-            case 7: v = rand_below(&r, 20) ? (double)i : stale_nan(); break;
-            default: v = (double)rand_below(&r, 1000) / 1000 + (rand_below(&r, 30) ? 0 : rand_unit(&r)); break;
+            case 0:
+                v = v + (double)rand_below(&r, 1000);
+                break;
+            case 1:
+                v = (double)rand_below(&r, 10000) / 100;
+                break;
+            case 2:
+                v = rand_unit(&r);
+                break;
+            case 3:
+                v = f64_from_bits(rand_u64(&r));
+                break;
+            case 4:
+                break;
+            case 5:
+                v = rand_below(&r, 10) ? v : (double)rand_below(&r, 5);
+                break;
+            case 6:
+                v = (double)(int64_t)rand_u64(&r);
+                break;
+            case 7:
+                v = rand_below(&r, 20) ? (double)i : stale_nan();
+                break;
+            default:
+                v = (double)rand_below(&r, 1000) / 1000 + (rand_below(&r, 30) ? 0 : rand_unit(&r));
+                break;
             }
             in.t[i] = t;
             in.v[i] = v;
