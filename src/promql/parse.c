@@ -926,6 +926,9 @@ static struct expr *parse_unary(struct parser *p)
     if (op->kind != T_ADD && op->kind != T_SUB)
         return parse_postfix(p);
     advance(p);
+    /* +Inf is how infinity is printed: one literal, so that what is printed parses to the same tree. */
+    if (op->kind == T_ADD && p->t->kind == T_NUMBER && (p->t->text.p[0] | 32) == 'i')
+        return parse_postfix(p);
     struct expr *child = parse_expr(p, PREC_POW);
     if (!child)
         return NULL;
