@@ -80,7 +80,8 @@ static bool op_launch(void *ctx, bool *ret_ready)
 
 size_t proc_signal_tree(struct proc *p, int signum)
 {
-    struct proc_tree t = {.root = p->pid, .marker = p->own[0]};
+    /* What an earlier keeper's process lost has gone to that keeper's reaper, not to us. */
+    struct proc_tree t = {.root = p->pid, .marker = p->own[0], .everywhere = p->adopted};
     struct proc_stat st;
     /* The number may belong to a stranger by now; the group of a dead leader keeps its number taken, so a stranger
      * there means that the group is empty as well. */

@@ -329,7 +329,7 @@ size_t proc_tree_signal(const struct proc_tree *t, int signum)
                                       scan.p[i].session == t->root || scan.p[i].ppid == t->root);
             for (size_t k = 0; !in && k < scan.n; k++)
                 in = scan.p[k].member && scan.p[k].pid == scan.p[i].ppid;
-            if (!in && t->marker && !scan.p[i].looked) {
+            if (!in && t->marker && !scan.p[i].looked && (t->everywhere || scan.p[i].ppid == getpid())) {
                 scan.p[i].looked = true;
                 struct str value, want = str_of(t->marker);
                 ptrdiff_t eq = str_chr(want, '=');

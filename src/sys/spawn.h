@@ -45,10 +45,12 @@ uint64_t proc_start_ticks(pid_t pid);
 void proc_boot_id(uint8_t ret[16]);
 
 /* Which processes belong together: the members of group `root` and session `root`, all descendants of `root`, and every
- * process whose environment holds exactly `marker` ("NAME=value"; NULL: not looked at), whoever its parent is now. */
+ * process whose environment holds exactly `marker` ("NAME=value"; NULL: not looked at). Those who lost their parents are
+ * looked for among our own children, as a subreaper inherits them, or everywhere on request (slower). */
 struct proc_tree {
     pid_t root;
     const char *marker;
+    bool everywhere;
 };
 
 #define PROC_TREE_MAX 4096 /* processes looked at in one pass; more are caught by the next pass */
