@@ -18,7 +18,7 @@ bool host_time(struct host *h)
         sample1(h, "time_zone", str_of(tm.tm_zone), (double)tm.tm_gmtoff);
     }
     for (int dev = 0; dev < 8; dev++) {
-        char path[96], id[8];
+        char path[96], id[16];
         struct str s, w;
         (void)snprintf(id, sizeof(id), "%d", dev);
         (void)snprintf(path, sizeof(path), "devices/system/clocksource/clocksource%d/available_clocksource", dev);
@@ -129,7 +129,7 @@ static void thermal(struct host *h, const char *stem, const char *const files[],
     for (size_t k = 0; k < n_files; k++) {
         bool said = false;
         for (int i = 0; i < 64; i++) {
-            char path[96], id[8], type[64];
+            char path[96], id[16], type[64];
             struct str s;
             double v;
             (void)snprintf(id, sizeof(id), "%d", i);

@@ -72,27 +72,34 @@ static void run_message(struct scrape *s, struct message *m)
     free(m);
 }
 
-static void send(struct scrape *s, void (*fn)(struct scrape *s, void *arg), void *arg, bool wait)
+/* false: the room is closing, nothing was done. */
+static bool send(struct scrape *s, void (*fn)(struct scrape *s, void *arg), void *arg, bool wait)
 {
-    if (!s->started) { /* tests and start-up: the caller is the only thread */
+    /* Before the thread runs, whoever waits is the only user and does it alone; discovery's updates come from a thread
+     * of their own and queue up. */
+    if (wait && !atomic_load(&s->started)) {
         fn(s, arg);
-        return;
+        return true;
     }
     sem_t done;
     if (wait)
         (void)sem_init(&done, 0, 0); /* fails only for values above SEM_VALUE_MAX */
     struct message *m = NEW(struct message);
     *m = (struct message){fn, arg, wait ? &done : NULL};
-    while (mailbox_post(s->mail, m) == -ENOBUFS) { /* the thread is behind: wait for it */
+    int r;
+    while ((r = mailbox_post(s->mail, m)) == -ENOBUFS) { /* the thread is behind: wait for it */
         struct timespec pause = {.tv_nsec = 1000000};
         (void)nanosleep(&pause, NULL);
     }
-    s->fetch->wake(s->fetch);
-    if (!wait)
-        return;
-    while (sem_wait(&done) < 0 && errno == EINTR)
+    if (r < 0)
+        free(m);
+    else
+        s->fetch->wake(s->fetch);
+    while (r == 0 && wait && sem_wait(&done) < 0 && errno == EINTR)
         ;
-    (void)sem_destroy(&done);
+    if (wait)
+        (void)sem_destroy(&done);
+    return r == 0;
 }
 
 int64_t scrape_step(struct scrape *s)
@@ -170,7 +177,8 @@ static void sink_update(struct target_sink *ts, uint64_t generation, struct str 
                                              .targets = targets,
                                              .n = groups[i].n};
     }
-    send(s, do_update, u, false);
+    if (!send(s, do_update, u, false))
+        arena_free(a);
 }
 
 struct scrape *scrape_new(const struct scrape_options *o)
@@ -189,10 +197,10 @@ struct scrape *scrape_new(const struct scrape_options *o)
 
 int scrape_start(struct scrape *s)
 {
-    s->started = true;
+    atomic_store(&s->started, true);
     int r = thread_start(&s->thread, "scrape", run, s);
     if (r < 0)
-        s->started = false;
+        atomic_store(&s->started, false);
     return r;
 }
 
@@ -200,13 +208,15 @@ struct scrape *scrape_free(struct scrape *s)
 {
     if (!s)
         return NULL;
-    if (s->started) {
+    if (atomic_load(&s->started)) {
         atomic_store(&s->stop, true);
         mailbox_close(s->mail);
         s->fetch->wake(s->fetch);
         (void)pthread_join(s->thread, NULL); /* it was started and is joined once */
-        s->started = false;
+        atomic_store(&s->started, false);
     }
+    for (struct message *m; (m = mailbox_take(s->mail));)
+        run_message(s, m);
     for (size_t i = 0; i < s->pools.n; i++)
         pool_free(s->pools.v[i]);
     vec_done(&s->pools);
@@ -254,7 +264,7 @@ static void do_reload(struct scrape *s, void *arg)
 
 void scrape_reload(struct scrape *s, struct promfile *f)
 {
-    send(s, do_reload, f, true);
+    (void)send(s, do_reload, f, true); /* nobody asks a room that is closing */
 }
 
 struct target_sink *scrape_target_sink(struct scrape *s)
@@ -295,7 +305,7 @@ static void do_add(struct scrape *s, void *arg)
 uint64_t scrape_add_internal(struct scrape *s, const struct scrape_internal *i)
 {
     struct add add = {.i = i};
-    send(s, do_add, &add, true);
+    (void)send(s, do_add, &add, true); /* nobody asks a room that is closing */
     return add.id;
 }
 
@@ -312,7 +322,7 @@ static void do_remove(struct scrape *s, void *arg)
 
 void scrape_remove_internal(struct scrape *s, uint64_t id)
 {
-    send(s, do_remove, &id, true);
+    (void)send(s, do_remove, &id, true); /* nobody asks a room that is closing */
 }
 
 /* --- what there is --- */
@@ -385,8 +395,9 @@ static void do_list(struct scrape *s, void *arg)
 
 void scrape_targets(struct scrape *s, struct arena *a, struct scrape_listing *ret)
 {
+    *ret = (struct scrape_listing){0};
     struct listing l = {a, ret};
-    send(s, do_list, &l, true);
+    (void)send(s, do_list, &l, true); /* nobody asks a room that is closing */
 }
 
 struct meta_query {
@@ -448,7 +459,7 @@ void scrape_metadata(struct scrape *s, const struct matcher *m, size_t n_m, stru
                      struct arena *a, struct scrape_meta **ret, size_t *ret_n)
 {
     struct meta_query q = {.m = m, .n_m = n_m, .metric = metric, .limit = limit, .a = a};
-    send(s, do_metadata, &q, true);
+    (void)send(s, do_metadata, &q, true); /* nobody asks a room that is closing */
     *ret = ARENA_ARRAY(a, struct scrape_meta, q.out.n + 1);
     if (q.out.n)
         memcpy(*ret, q.out.v, q.out.n * sizeof(struct scrape_meta));

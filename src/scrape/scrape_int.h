@@ -33,7 +33,7 @@ struct line_cache {
     struct line **slots;            /* open addressing by hash */
     size_t n, cap;
     uint32_t iter;
-    bool all_ended; /* the last scrape failed: no series is live */
+    bool all_ended;          /* the last scrape failed: no series is live */
     VEC(series_ref) orphans; /* tracked series whose lines were forgotten because labels are made differently now */
 };
 void cache_done(struct line_cache *c);
@@ -141,7 +141,7 @@ struct scrape {
     _Atomic(struct http_multi *) multi_shared;
     struct mailbox *mail;
     pthread_t thread;
-    bool started;
+    _Atomic bool started;
     _Atomic bool stop;
     uint64_t seed;
     struct target_sink target_sink;
