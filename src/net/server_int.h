@@ -128,7 +128,8 @@ struct http_server {
     pthread_mutex_t work_lock;
     pthread_cond_t work_cond, work_idle;
     struct http_req *jobs, **jobs_tail;
-    size_t n_jobs, n_running, n_threads, n_waiting;
+    size_t n_jobs, n_threads, n_waiting;
+    _Atomic size_t n_running; /* the watch thread looks at it without the lock */
 };
 
 /* server.c */

@@ -493,10 +493,29 @@ static void test_events(void **state)
     close(fd);
 }
 
+/* Limits are set before the first thread starts. */
+static int start_impatient(void **state)
+{
+    assert_true(limit_set(STR("http_header_s"), 1));
+    return start(state);
+}
+
+static int start_small(void **state)
+{
+    assert_true(limit_set(STR("http_connections"), 50));
+    return start(state);
+}
+
+static int stop_and_reset(void **state)
+{
+    int r = stop(state);
+    assert_true(limit_set(STR("http_header_s"), 10) && limit_set(STR("http_connections"), 512));
+    return r;
+}
+
 static void test_slow_heads(void **state)
 {
     (void)state;
-    assert_true(limit_set(STR("http_header_s"), 1));
     int fd[20];
     for (size_t i = 0; i < ARRAY_LEN(fd); i++) {
         fd[i] = dial();
@@ -513,7 +532,6 @@ static void test_slow_heads(void **state)
         assert_true(k == 0 || (k < 0 && errno != EAGAIN));
         close(fd[i]);
     }
-    assert_true(limit_set(STR("http_header_s"), 10));
     talk(GET("/hello") "\r\n");
     assert_status(200);
 }
@@ -521,7 +539,6 @@ static void test_slow_heads(void **state)
 static void test_many_idle(void **state)
 {
     (void)state;
-    assert_true(limit_set(STR("http_connections"), 50));
     int fd[120];
     for (size_t i = 0; i < ARRAY_LEN(fd); i++)
         fd[i] = dial();
@@ -531,7 +548,6 @@ static void test_many_idle(void **state)
     assert_true(clock_mono_ns(&clock_real) - t0 < 1000000000ull);
     for (size_t i = 0; i < ARRAY_LEN(fd); i++)
         close(fd[i]);
-    assert_true(limit_set(STR("http_connections"), 512));
 }
 
 static void test_refused_addresses(void **state)
@@ -566,10 +582,18 @@ int main(void)
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, start, stop)
-        T(test_plain),           T(test_pipelined),  T(test_smuggling),
-        T(test_host_and_origin), T(test_roles),      T(test_stream),
-        T(test_later),           T(test_slow_heads), T(test_compression_and_assets),
-        T(test_many_idle),       T(test_events),     T(test_refused_addresses),
+        T(test_plain),
+        T(test_pipelined),
+        T(test_smuggling),
+        T(test_host_and_origin),
+        T(test_roles),
+        T(test_stream),
+        T(test_later),
+        cmocka_unit_test_setup_teardown(test_slow_heads, start_impatient, stop_and_reset),
+        T(test_compression_and_assets),
+        cmocka_unit_test_setup_teardown(test_many_idle, start_small, stop_and_reset),
+        T(test_events),
+        T(test_refused_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
