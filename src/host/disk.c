@@ -96,13 +96,13 @@ bool host_diskstats(struct host *h)
         return false;
     while (n < DISKS && str_line(&text, &line)) {
         struct disk *d = &disks[n];
-        if (!word(&line, &major) || !word(&line, &minor) || !word(&line, &name) || name.n >= sizeof(d->name) ||
+        if (!host_word(&line, &major) || !host_word(&line, &minor) || !host_word(&line, &name) || name.n >= sizeof(d->name) ||
             skip_device(name))
             continue;
         (void)snprintf(d->name, sizeof(d->name), STR_FMT, STR_ARG(name));
         (void)snprintf(d->major, sizeof(d->major), STR_FMT, STR_ARG(str_sub(major, 0, 11)));
         (void)snprintf(d->minor, sizeof(d->minor), STR_FMT, STR_ARG(str_sub(minor, 0, 11)));
-        for (d->n = 0; d->n < FIELDS && word(&line, &w); d->n++)
+        for (d->n = 0; d->n < FIELDS && host_word(&line, &w); d->n++)
             d->v[d->n] = num(w);
         n++;
     }
@@ -305,7 +305,7 @@ bool host_filesystem(struct host *h)
         return false;
     while (n < MOUNTS && str_line(&text, &line)) {
         struct host_filesystem *f = &fs[n];
-        if (!word(&line, &device) || !word(&line, &mount) || !word(&line, &type) || !word(&line, &options))
+        if (!host_word(&line, &device) || !host_word(&line, &mount) || !host_word(&line, &type) || !host_word(&line, &options))
             continue;
         *f = (struct host_filesystem){.error = false};
         unescape(device, f->device, sizeof(f->device));

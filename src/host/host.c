@@ -158,7 +158,7 @@ bool host_peek_f64(struct host *h, char kind, const char *path, double *ret)
     return true;
 }
 
-bool word(struct str *s, struct str *ret)
+bool host_word(struct str *s, struct str *ret)
 {
     size_t i = 0;
     while (i < s->n && (s->p[i] == ' ' || s->p[i] == '\t' || s->p[i] == '\n'))

@@ -38,7 +38,7 @@ bool host_peek(struct host *h, char kind, const char *path, struct str *ret);
 bool host_peek_f64(struct host *h, char kind, const char *path, double *ret);
 
 /* Next word of s (blanks, tabs, newlines between); false at the end. */
-bool word(struct str *s, struct str *ret);
+bool host_word(struct str *s, struct str *ret);
 double num(struct str s); /* decimal integer or simple fraction; 0 when it is none */
 double hexnum(struct str s);
 

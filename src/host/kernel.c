@@ -25,9 +25,9 @@ bool host_cpu(struct host *h)
             double v[10] = {0};
             if (!str_starts(line, STR("cpu")) || line.n < 4 || line.p[3] < '0' || line.p[3] > '9')
                 continue;
-            (void)word(&line, &w); /* there is one: checked above */
+            (void)host_word(&line, &w); /* there is one: checked above */
             struct str cpu = str_sub(w, 3, w.n), f;
-            for (size_t i = 0; i < ARRAY_LEN(v) && word(&line, &f); i++)
+            for (size_t i = 0; i < ARRAY_LEN(v) && host_word(&line, &f); i++)
                 v[i] = num(f) / hz;
             if (pass == 0) {
                 sample2(h, "cpu", cpu, "mode", STR("nice"), v[9]);
@@ -57,7 +57,7 @@ bool host_stat(struct host *h)
     if (!host_read(h, 'p', "stat", &text))
         return false;
     while (str_line(&text, &line)) {
-        if (!word(&line, &key) || !word(&line, &v))
+        if (!host_word(&line, &key) || !host_word(&line, &v))
             continue;
         for (size_t i = 0; i < ARRAY_LEN(rows); i++)
             if (str_eqz(key, rows[i].key)) {
@@ -82,10 +82,10 @@ bool host_schedstat(struct host *h)
         family(h, names[k], help[k], METRIC_COUNTER);
         struct str rest = text, line, w;
         while (str_line(&rest, &line)) {
-            if (!str_starts(line, STR("cpu")) || !word(&line, &w))
+            if (!str_starts(line, STR("cpu")) || !host_word(&line, &w))
                 continue;
             struct str cpu = str_sub(w, 3, w.n), f = STR_NULL;
-            for (int i = 0; i < 7 + k && word(&line, &f); i++)
+            for (int i = 0; i < 7 + k && host_word(&line, &f); i++)
                 ;
             sample1(h, "cpu", cpu, k < 2 ? num(f) / 1e9 : num(f));
         }
@@ -108,7 +108,7 @@ bool host_softnet(struct host *h)
         for (int cpu = 0; str_line(&rest, &line); cpu++) {
             struct str f[13];
             size_t n = 0;
-            while (n < ARRAY_LEN(f) && word(&line, &f[n]))
+            while (n < ARRAY_LEN(f) && host_word(&line, &f[n]))
                 n++;
             char id[16];
             /* since Linux 5.10 the 13th column tells which processor it is */
@@ -128,7 +128,7 @@ bool host_loadavg(struct host *h)
     struct str text, w;
     if (!host_read(h, 'p', "loadavg", &text))
         return false;
-    for (int i = 0; i < 3 && word(&text, &w); i++)
+    for (int i = 0; i < 3 && host_word(&text, &w); i++)
         gauge(h, names[i], help[i], num(w));
     return true;
 }
@@ -141,7 +141,7 @@ bool host_meminfo(struct host *h)
     while (str_line(&text, &line)) {
         char name[128] = "node_memory_";
         size_t n = strlen(name);
-        if (!word(&line, &key) || !word(&line, &v) || key.n < 2 || key.n > 64)
+        if (!host_word(&line, &key) || !host_word(&line, &v) || key.n < 2 || key.n > 64)
             continue;
         for (size_t i = 0; i + 1 < key.n; i++) { /* the last is the colon; Active(anon) becomes Active_anon */
             if (key.p[i] == '(')
@@ -149,7 +149,7 @@ bool host_meminfo(struct host *h)
             else if (key.p[i] != ')')
                 name[n++] = key.p[i];
         }
-        bool kb = word(&line, &unit);
+        bool kb = host_word(&line, &unit);
         if (kb)
             n += (size_t)snprintf(name + n, sizeof(name) - n, "_bytes");
         h->out->family(h->out, str_make(name, n), STR("Field of /proc/meminfo."), METRIC_GAUGE);
@@ -164,7 +164,7 @@ bool host_vmstat(struct host *h)
     if (!host_read(h, 'p', "vmstat", &text))
         return false;
     while (str_line(&text, &line)) {
-        if (!word(&line, &key) || !word(&line, &v))
+        if (!host_word(&line, &key) || !host_word(&line, &v))
             continue;
         bool fault = str_starts(key, STR("pg")) && str_find(key, STR("fault")) > 0;
         if (!fault && !str_starts(key, STR("oom_kill")) && !str_starts(key, STR("pgpg")) &&
@@ -209,7 +209,7 @@ bool host_pressure(struct host *h)
 bool host_filefd(struct host *h)
 {
     struct str text, a, b, c;
-    if (!host_read(h, 'p', "sys/fs/file-nr", &text) || !word(&text, &a) || !word(&text, &b) || !word(&text, &c))
+    if (!host_read(h, 'p', "sys/fs/file-nr", &text) || !host_word(&text, &a) || !host_word(&text, &b) || !host_word(&text, &c))
         return false;
     gauge(h, "node_filefd_allocated", "File handles in use.", num(a));
     gauge(h, "node_filefd_maximum", "Most file handles the system allows.", num(c));
@@ -219,10 +219,10 @@ bool host_filefd(struct host *h)
 bool host_entropy(struct host *h)
 {
     struct str text, w;
-    if (!host_read(h, 'p', "sys/kernel/random/entropy_avail", &text) || !word(&text, &w))
+    if (!host_read(h, 'p', "sys/kernel/random/entropy_avail", &text) || !host_word(&text, &w))
         return false;
     gauge(h, "node_entropy_available_bits", "Bits of entropy there are.", num(w));
-    if (host_read(h, 'p', "sys/kernel/random/poolsize", &text) && word(&text, &w))
+    if (host_read(h, 'p', "sys/kernel/random/poolsize", &text) && host_word(&text, &w))
         gauge(h, "node_entropy_pool_size_bits", "Bits of entropy the pool can hold.", num(w));
     return true;
 }
@@ -278,11 +278,11 @@ bool host_processes(struct host *h)
         if (!host_peek(h, 'p', path, &s) || (close = str_rchr(s, ')')) < 0)
             continue;
         struct str rest = str_sub(s, (size_t)close + 1, s.n), w;
-        if (!word(&rest, &w))
+        if (!host_word(&rest, &w))
             continue;
         states[(unsigned char)w.p[0] & 127]++;
         for (int i = 0; i < 17; i++)
-            (void)word(&rest, &w); /* up to num_threads; a short line leaves the last word, which is harmless */
+            (void)host_word(&rest, &w); /* up to num_threads; a short line leaves the last word, which is harmless */
         threads += (size_t)num(w);
         pids++;
     }

@@ -51,10 +51,10 @@ static bool pairs(struct host *h, const char *file)
         return false;
     while (str_line(&text, &names) && str_line(&text, &values)) {
         struct str proto;
-        if (!word(&names, &proto) || !word(&values, &v) || !str_eq(proto, v) || proto.n < 2)
+        if (!host_word(&names, &proto) || !host_word(&values, &v) || !str_eq(proto, v) || proto.n < 2)
             continue;
         proto.n--;
-        while (word(&names, &n) && word(&values, &v))
+        while (host_word(&names, &n) && host_word(&values, &v))
             tell(h, proto, n, v);
     }
     return true;
@@ -68,7 +68,7 @@ bool host_netstat(struct host *h)
         return ok; /* no IPv6 here */
     while (str_line(&text, &line)) {
         ptrdiff_t six;
-        if (word(&line, &key) && word(&line, &v) && (six = str_chr(key, '6')) >= 0)
+        if (host_word(&line, &key) && host_word(&line, &v) && (six = str_chr(key, '6')) >= 0)
             tell(h, str_sub(key, 0, (size_t)six + 1), str_sub(key, (size_t)six + 1, key.n), v);
     }
     return ok;
@@ -81,10 +81,10 @@ static bool sockets_of(struct host *h, const char *file)
         return false;
     double page = (double)sysconf(_SC_PAGESIZE);
     while (str_line(&text, &line)) {
-        if (!word(&line, &proto) || proto.n < 2 || proto.n > 32)
+        if (!host_word(&line, &proto) || proto.n < 2 || proto.n > 32)
             continue;
         proto.n--;
-        while (word(&line, &key) && word(&line, &v)) {
+        while (host_word(&line, &key) && host_word(&line, &v)) {
             char name[128];
             int n = snprintf(name, sizeof(name), "node_sockstat_" STR_FMT "_" STR_FMT, STR_ARG(proto), STR_ARG(key));
             if (n < 0 || (size_t)n + 7 > sizeof(name))
@@ -118,7 +118,7 @@ bool host_arp(struct host *h)
     (void)str_line(&text, &line); /* the heading */
     while (str_line(&text, &line)) {
         struct str w = STR_NULL, last = STR_NULL;
-        while (word(&line, &w))
+        while (host_word(&line, &w))
             last = w;
         size_t i = 0;
         while (i < n && !str_eq(found[i].device, last))
@@ -140,10 +140,10 @@ bool host_conntrack(struct host *h)
     static const char *const wanted_columns[] = {"found",         "invalid", "ignore",     "insert",
                                                  "insert_failed", "drop",    "early_drop", "search_restart"};
     struct str text, line, w;
-    if (!host_read(h, 'p', "sys/net/netfilter/nf_conntrack_count", &text) || !word(&text, &w))
+    if (!host_read(h, 'p', "sys/net/netfilter/nf_conntrack_count", &text) || !host_word(&text, &w))
         return true; /* connection tracking is not in use */
     gauge(h, "node_nf_conntrack_entries", "Connections tracked.", num(w));
-    if (host_read(h, 'p', "sys/net/netfilter/nf_conntrack_max", &text) && word(&text, &w))
+    if (host_read(h, 'p', "sys/net/netfilter/nf_conntrack_max", &text) && host_word(&text, &w))
         gauge(h, "node_nf_conntrack_entries_limit", "Most connections that can be tracked.", num(w));
     double sums[ARRAY_LEN(wanted_columns)] = {0};
     int column[ARRAY_LEN(wanted_columns)];
@@ -151,12 +151,12 @@ bool host_conntrack(struct host *h)
         column[i] = -1;
     if (!host_read(h, 'p', "net/stat/nf_conntrack", &text) || !str_line(&text, &line))
         return true;
-    for (int c = 0; word(&line, &w); c++)
+    for (int c = 0; host_word(&line, &w); c++)
         for (size_t i = 0; i < ARRAY_LEN(column); i++)
             if (str_eqz(w, wanted_columns[i]))
                 column[i] = c;
     while (str_line(&text, &line))
-        for (int c = 0; word(&line, &w); c++)
+        for (int c = 0; host_word(&line, &w); c++)
             for (size_t i = 0; i < ARRAY_LEN(column); i++)
                 if (column[i] == c)
                     sums[i] += hexnum(w);
@@ -179,7 +179,7 @@ bool host_udp_queues(struct host *h)
             continue;
         (void)str_line(&text, &line); /* the heading */
         while (str_line(&text, &line)) {
-            for (int k = 0; k < 5 && word(&line, &w); k++)
+            for (int k = 0; k < 5 && host_word(&line, &w); k++)
                 ;
             struct str a, b;
             if (str_cut(w, ':', &a, &b)) {

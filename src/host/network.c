@@ -280,7 +280,7 @@ static bool read_proc(struct host *h, struct iface *links, size_t *ret_n)
         struct iface *l = &links[n++];
         *l = (struct iface){.has_stats = true};
         (void)snprintf(l->name, sizeof(l->name), STR_FMT, STR_ARG(str_sub(str_trim(name), 0, 31)));
-        for (int i = 0; i < 16 && word(&line, &w); i++)
+        for (int i = 0; i < 16 && host_word(&line, &w); i++)
             v[i] = num(w);
         l->stats = (struct rtnl_link_stats64){.rx_bytes = (uint64_t)v[0],
                                               .rx_packets = (uint64_t)v[1],

@@ -29,7 +29,7 @@ static bool read_stat(int dirfd, const char *name, double hz, struct proc *p)
         return false;
     *p = (struct proc){.pid = (pid_t)num(str_of(name))};
     s = str_sub(s, (size_t)close + 1, s.n);
-    for (int field = 3; field <= 24 && word(&s, &w); field++) { /* proc(5) */
+    for (int field = 3; field <= 24 && host_word(&s, &w); field++) { /* proc(5) */
         if (field == 4)
             p->parent = (pid_t)num(w);
         else if (field >= 14 && field <= 17) /* utime, stime and those of reaped children */

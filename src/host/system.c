@@ -25,7 +25,7 @@ bool host_time(struct host *h)
         if (!host_peek(h, 's', path, &s))
             break;
         family(h, "node_time_clocksource_available_info", "Clock sources there are.", METRIC_GAUGE);
-        while (word(&s, &w))
+        while (host_word(&s, &w))
             sample2(h, "clocksource", w, "device", str_of(id), 1);
         (void)snprintf(path, sizeof(path), "devices/system/clocksource/clocksource%d/current_clocksource", dev);
         if (host_peek(h, 's', path, &s)) {

@@ -911,7 +911,7 @@ int notify_open(const struct notify_options *o, struct notify_config *config, st
     pthread_mutex_init(&n->io_mu, NULL);
     n->transport = o->transport ? o->transport : notify_transport_net();
     n->started_ms = clock_now_ms(n->o.clock);
-    int r = store_open(n, e);
+    int r = notify_store_open(n, e);
     if (r) {
         notify_close(n);
         return r;
@@ -966,7 +966,7 @@ struct notify *notify_close(struct notify *n)
     for (struct map_entry *m = NULL; (m = map_next(&n->log, m));)
         log_entry_free(m->value);
     map_done(&n->log);
-    store_close(n);
+    notify_store_close(n);
     if (n->transport)
         n->transport->free(n->transport);
     notify_config_free(n->config);

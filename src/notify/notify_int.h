@@ -247,8 +247,8 @@ struct notify {
 };
 
 /* store.c */
-MUST_USE int store_open(struct notify *n, struct err *e);
-void store_close(struct notify *n);
+MUST_USE int notify_store_open(struct notify *n, struct err *e);
+void notify_store_close(struct notify *n);
 MUST_USE int store_flush(struct notify *n); /* without locks: write and sync what is queued */
 void store_alert(struct notify *n, const struct alarm *x);
 void store_alert_gone(struct notify *n, uint64_t fp);

@@ -317,7 +317,7 @@ static void apply(struct notify *n, const struct json *o, struct arena *a, int64
     }
 }
 
-int store_open(struct notify *n, struct err *e)
+int notify_store_open(struct notify *n, struct err *e)
 {
     n->fd = -1;
     n->outbox = (struct buf)BUF_INIT((size_t)1 << 30);
@@ -366,7 +366,7 @@ int store_open(struct notify *n, struct err *e)
     return r;
 }
 
-void store_close(struct notify *n)
+void notify_store_close(struct notify *n)
 {
     const struct vfs *v = vfs_of(n);
     if (n->fd >= 0)

@@ -24,7 +24,7 @@ BAD_FILES = [
     ("prometheus.yml", "global:\n  scrape_intervall: 15s\n", r":2:3: .*scrape_intervall.*did you mean.*scrape_interval"),
     ("prometheus.yml", "global:\n  scrape_interval: fast\n", r":2:20: .*duration"),
     ("prometheus.yml", "scrape_configs:\n- job_name: a\n- job_name: a\n", r":3:\d+: .*a"),
-    ("prometheus.yml", "scrape_configs:\n- job_name: a\n  relabel_configs:\n  - regex: '('\n", r":4:\d+: .*regex"),
+    ("prometheus.yml", "scrape_configs:\n- job_name: a\n  relabel_configs:\n  - {target_label: x, regex: '('}\n", r":4:\d+: .*(regex|\()"),
     ("prometheus.yml", "a: [1\n", r":2:1: "),
     ("prometheus.yml", "scrape_configs:\n- job_name: a\n  hetzner_sd_configs: [{}]\n", r"hetzner"),
     ("hune.yml", "hune: 1\nprometheuss: x\n", r":2:1: .*did you mean.*prometheus"),

@@ -85,7 +85,7 @@ global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}
 rule_files: [rules.yml]
 scrape_configs:
 - job_name: api
-  static_configs: [{{targets: ['127.0.0.1:{app_port}']}}]
+  file_sd_configs: [{{files: [targets.json], refresh_interval: 1s}}]
 """)
         h.file("alertmanager.yml", f"""
 global: {{smtp_smarthost: '127.0.0.1:{mail.port}', smtp_from: 'hune@example.org', smtp_require_tls: false}}
@@ -98,6 +98,8 @@ receivers:
         h.file("hune.yml", "hune: 1\nprometheus: prometheus.yml\nalertmanager: alertmanager.yml\nhost: false\ndefault_rules: false\ninterval: 1s\n")
         h.start(f"--config.file={h.root}/hune.yml")
         h("start", "app.py", "--name", "api")
+        wait_for(lambda: h.http("/", url=f"http://127.0.0.1:{app_port}")[0] == 200, 20, what="the application")
+        h.file("targets.json", json.dumps([{"targets": [f"127.0.0.1:{app_port}"]}]))
 
         def up():
             r = h.json("/api/v1/query?query=up%7Bjob%3D%22api%22%7D")["data"]["result"]
