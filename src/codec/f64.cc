@@ -25,7 +25,7 @@ extern "C" size_t f64_write(char *out, double v)
     if (!std::isfinite(v))
         return special(out, v);
     /* Whole numbers below 2^53 are most of what is written. */
-    if (v == (double)(int64_t)v && v > -9e15 && v < 9e15 && !(v == 0 && std::signbit(v)))
+    if (v > -9e15 && v < 9e15 && v == (double)(int64_t)v && !(v == 0 && std::signbit(v)))
         return (size_t)(std::to_chars(out, out + F64_TEXT_MAX, (int64_t)v).ptr - out);
     return (size_t)(std::to_chars(out, out + F64_TEXT_MAX, v, std::chars_format::fixed).ptr - out);
 }
