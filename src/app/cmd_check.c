@@ -27,7 +27,7 @@ static int rules(const char *const *paths, size_t n)
 }
 
 /* A prometheus.yml with its rule files, or a hune.yml with all it names. */
-static int config(const char *path)
+static int config(const char *path, unsigned flags)
 {
     _cleanup_arena_ struct arena *a = arena_new(0);
     _cleanup_buf_ struct buf out = BUF_INIT(OUT_BYTES);
@@ -47,7 +47,7 @@ static int config(const char *path)
         return 0;
     }
     struct config_strs files = {0};
-    int r = promfile_check(path, 0, &out, &files, a);
+    int r = promfile_check(path, flags, &out, &files, a);
     fputs(buf_cstr(&out), r ? stderr : stdout);
     if (r)
         return 1;
@@ -63,18 +63,23 @@ int cmd_check(int argc, char **argv)
 {
     if (argc >= 3 && strcmp(argv[1], "config") == 0) {
         int code = 0;
-        for (int i = 2; i < argc; i++)
-            code = MAX(code, config(argv[i]));
+        unsigned flags = 0;
+        for (int i = 2; i < argc; i++) {
+            if (strcmp(argv[i], "--syntax-only") == 0)
+                flags = PROMFILE_SYNTAX_ONLY; /* as promtool: nothing the file points at is looked for */
+            else
+                code = MAX(code, config(argv[i], flags));
+        }
         return code;
     }
     if (argc >= 3 && strcmp(argv[1], "rules") == 0)
         return rules((const char *const *)&argv[2], (size_t)(argc - 2));
     bool help = argc >= 2 && strcmp(argv[1], "--help") == 0;
     fprintf(help ? stdout : stderr, "%s",
-            cmd_text("hune check config FILE...   a prometheus.yml with its rule files, or a hune.yml with all it names\n"
+            cmd_text("hune check config [--syntax-only] FILE...   a prometheus.yml with its rule files, or a hune.yml with all it names\n"
                      "hune check rules FILE...    rule files\n"
                      "Exit code 0: good; 1: a problem, told as file:line:column; 3: lint findings.\n",
-                     "hune check config FICHIER...   un prometheus.yml avec ses règles, ou un hune.yml et ce qu'il nomme\n"
+                     "hune check config [--syntax-only] FICHIER...   un prometheus.yml avec ses règles, ou un hune.yml et ce qu'il nomme\n"
                      "hune check rules FICHIER...    des fichiers de règles\n"
                      "Code de retour 0 : bon ; 1 : un problème, dit comme fichier:ligne:colonne ; 3 : remarques.\n"));
     return help ? 0 : 2;
