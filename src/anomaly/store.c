@@ -263,11 +263,11 @@ static void put_value(struct buf *b, const struct anomaly *a, const struct field
 }
 
 /* "severity: warning -> critical, assignee: - -> anna, description" */
-static void say_changes(struct buf *b, const struct anomaly *was, const struct anomaly *is)
+static void say_changes(struct buf *b, const struct anomaly *was, const struct anomaly *is, uint64_t set)
 {
     for (size_t i = 0; i < n_fields; i++) {
         const struct field *f = &fields[i];
-        if ((f->flags & FHIDE) || !(f->flags & FW) || !changed(was, is, f))
+        if (!(set & (1ULL << i)) || !changed(was, is, f))
             continue;
         buf_z(b, b->n ? ", " : "");
         buf_z(b, f->name);
@@ -342,7 +342,7 @@ static int apply_tx(struct db_tx *tx, void *ctx)
     if (r)
         return r;
     _cleanup_buf_ struct buf text = BUF_INIT(8192), summary = BUF_INIT(2048);
-    say_changes(&text, &was, &is);
+    say_changes(&text, &was, &is, c->set);
     if (!moves && !text.n && !c->note.n)
         return 0; /* nothing new: no line, no event, same revision */
     if (text.n)

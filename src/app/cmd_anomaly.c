@@ -166,8 +166,15 @@ static int list(struct ask *a, int argc, char **argv)
                             "Aucune anomalie en attente. (--all montre les résolues)"));
         return 0;
     }
-    printf("%-17s %-9s %-12s %-12s %-19s %s\n", "ID", cmd_text("SEVERITY", "GRAVITÉ"), cmd_text("STATUS", "ÉTAT"),
-           "SERVICE", cmd_text("DETECTED", "DÉTECTÉE"), cmd_text("TITLE", "TITRE"));
+    static const struct {
+        const char *en, *fr;
+        size_t width;
+    } heads[] = {{"ID", "ID", 17},           {"SEVERITY", "GRAVITÉ", 9},   {"STATUS", "ÉTAT", 12},
+                 {"SERVICE", "SERVICE", 12}, {"DETECTED", "DÉTECTÉE", 19}, {"TITLE", "TITRE", 0}};
+    for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
+        put_text(str_of(cmd_text(heads[i].en, heads[i].fr)), heads[i].width);
+        putchar(i + 1 < ARRAY_LEN(heads) ? ' ' : '\n');
+    }
     for (size_t i = 0; i < v->n; i++) {
         const struct json *x = &v->items[i];
         put_text(json_str(x, "id", STR("")), 17);

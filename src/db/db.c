@@ -302,6 +302,11 @@ int db_open(const char *path, const struct db_options *o, struct db **ret, struc
     }
     if (!r)
         r = conn_exec(db->writer, STORE_SCHEMA);
+    if (!r && db->opt.max_bytes) {
+        char sql[64];
+        snprintf(sql, sizeof(sql), "PRAGMA max_page_count=%lld", (long long)MAX(db->opt.max_bytes / 4096, 16));
+        r = conn_exec(db->writer, sql);
+    }
     umask(old);
     if (!r)
         r = thread_start(&db->thread, "db", writer_main, db);

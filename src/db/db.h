@@ -15,6 +15,7 @@ struct db_stmt; /* a prepared statement, cached by its connection; never freed b
 struct db_options {
     int64_t cache_bytes; /* page cache of each connection; 0 = 256 KiB */
     unsigned readers;    /* most read connections at once; 0 = 4. Opened when needed, two are kept */
+    int64_t max_bytes;   /* the file grows no further: writes give -ENOSPC as on a full disk; 0 = none */
 };
 
 /* Open or create; starts the writer's thread. 0; -EINVAL with the reason (not a database, damaged, made by a newer

@@ -135,7 +135,6 @@ static int journal_append(struct journal *jj, struct event *e)
     }
     e->seq = copy.seq;
     e->t_ms = copy.t_ms;
-    j->appended++;
     return 0;
 }
 
@@ -214,7 +213,6 @@ static int write_posted(struct journal_db *j)
             event_release(&batch[i]);
         j->n_posted -= n;
         memmove(j->posted, j->posted + n, j->n_posted * sizeof(*j->posted));
-        j->appended += n;
     }
     j->first_post_ns = clock_mono_ns(&clock_real); /* the rest, or another try, in a second */
     pthread_mutex_unlock(&j->lock);
@@ -381,6 +379,7 @@ static bool deliver(struct journal_db *j)
             pthread_mutex_unlock(&j->subs_lock);
             j->delivered = v[i].seq;
             j->last = v[i].seq;
+            j->appended++; /* here pass also those written within other rooms' transactions */
         }
         arena_free(a);
         if (r || n < DELIVER_STEP)
