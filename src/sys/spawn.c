@@ -179,7 +179,11 @@ bool proc_read(pid_t pid, struct proc_stat *ret)
 {
     char path[32], text[1024];
     snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    ssize_t n = read_small(path, text, sizeof(text));
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t n = read(fd, text, sizeof(text)); /* one read gives the whole line; a scan does this for everybody */
+    close(fd);
     if (n <= 0)
         return false;
     /* The command name stands in parentheses and may hold anything, also ')': fields count from the last one. */
@@ -292,6 +296,7 @@ static bool env_marked(pid_t pid, const char *prefix, struct str *ret_value)
 
 struct tree_scan {
     size_t n;
+    pid_t self;
     struct {
         pid_t pid, ppid, pgrp, session;
         uint64_t start_ticks;
@@ -304,7 +309,7 @@ static void scan_add(void *ctx, pid_t pid)
 {
     (void)ctx;
     struct proc_stat s;
-    if (scan.n == PROC_TREE_MAX || pid == getpid() || !proc_read(pid, &s) || s.state == 'Z' || s.state == 'X')
+    if (scan.n == PROC_TREE_MAX || pid == scan.self || !proc_read(pid, &s) || s.state == 'Z' || s.state == 'X')
         return;
     scan.p[scan.n].pid = pid;
     scan.p[scan.n].ppid = s.ppid;
@@ -318,6 +323,7 @@ static void scan_add(void *ctx, pid_t pid)
 size_t proc_tree_signal(const struct proc_tree *t, int signum)
 {
     scan.n = 0;
+    scan.self = getpid();
     each_pid(scan_add, NULL);
     size_t before, members = 0;
     do {
@@ -329,7 +335,7 @@ size_t proc_tree_signal(const struct proc_tree *t, int signum)
                                       scan.p[i].session == t->root || scan.p[i].ppid == t->root);
             for (size_t k = 0; !in && k < scan.n; k++)
                 in = scan.p[k].member && scan.p[k].pid == scan.p[i].ppid;
-            if (!in && t->marker && !scan.p[i].looked && (t->everywhere || scan.p[i].ppid == getpid())) {
+            if (!in && t->marker && !scan.p[i].looked && (t->everywhere || scan.p[i].ppid == scan.self)) {
                 scan.p[i].looked = true;
                 struct str value, want = str_of(t->marker);
                 ptrdiff_t eq = str_chr(want, '=');
