@@ -379,7 +379,29 @@ static bool get_string(const uint8_t **pp, const uint8_t *end, struct str *ret)
     return true;
 }
 
-static bool replay_definitions(struct tsdb *db, const uint8_t **pp, const uint8_t *end, struct idmap *ids)
+static struct mseries **ids_place(struct replay_ids *ids, uint64_t id)
+{
+    while (ids->pages.n <= id / ID_PAGE)
+        vec_push(&ids->pages, NULL);
+    struct mseries ***page = &ids->pages.v[id / ID_PAGE];
+    if (!*page)
+        *page = xcalloc(ID_PAGE, sizeof(**page));
+    return &(*page)[id % ID_PAGE];
+}
+
+static struct mseries *ids_get(const struct replay_ids *ids, uint64_t id)
+{
+    return id / ID_PAGE < ids->pages.n && ids->pages.v[id / ID_PAGE] ? ids->pages.v[id / ID_PAGE][id % ID_PAGE] : NULL;
+}
+
+void replay_ids_done(struct replay_ids *ids)
+{
+    for (size_t i = 0; i < ids->pages.n; i++)
+        free(ids->pages.v[i]);
+    vec_done(&ids->pages);
+}
+
+static bool replay_definitions(struct tsdb *db, const uint8_t **pp, const uint8_t *end, struct replay_ids *ids)
 {
     uint64_t defs, id, n, code;
     VEC(struct label) prev = {0}, cur = {0};
@@ -401,10 +423,9 @@ static bool replay_definitions(struct tsdb *db, const uint8_t **pp, const uint8_
             break;
         bool created;
         struct mseries *s = head_series(db, (struct labels){.v = cur.v, .n = cur.n}, &created);
-        if (s)
-            idmap_put(ids, id, s->id);
-        else
-            good = false;
+        good = s && id < REPLAY_IDS_MAX;
+        if (good)
+            *ids_place(ids, id) = s;
         typeof(prev) swap = prev;
         prev = cur;
         cur = swap;
@@ -414,7 +435,7 @@ static bool replay_definitions(struct tsdb *db, const uint8_t **pp, const uint8_
     return good;
 }
 
-bool replay_record(struct tsdb *db, struct str payload, struct idmap *ids)
+bool replay_record(struct tsdb *db, struct str payload, struct replay_ids *ids)
 {
     const uint8_t *p = (const uint8_t *)payload.p, *end = p + payload.n;
     if (payload.n == 1 && *p == WAL_PROBE)
@@ -429,11 +450,12 @@ bool replay_record(struct tsdb *db, struct str payload, struct idmap *ids)
     int64_t t = 0, id = 0, i;
     struct column hists = {0};
     bool good = true;
+    uint64_t applied = 0;
+    pthread_mutex_lock(&db->commit_lock);
     for (uint64_t k = 0; good && k < rows; k++) {
         int64_t st = 0;
         double v = 0;
         const struct histogram *h = NULL;
-        uint64_t head_id;
         if (p >= end) {
             good = false;
             break;
@@ -469,15 +491,15 @@ bool replay_record(struct tsdb *db, struct str payload, struct idmap *ids)
             if (good)
                 h = hists.h[0];
         }
-        if (good && idmap_get(ids, (uint64_t)id, &head_id)) {
-            struct mseries *s = head_by_id(db, (uint32_t)head_id);
-            pthread_mutex_lock(&db->commit_lock);
-            db->replayed += head_apply(db, s, t, v, st, h, exact) == ROW_OK;
-            pthread_mutex_unlock(&db->commit_lock);
+        struct mseries *series = good ? ids_get(ids, (uint64_t)id) : NULL;
+        if (series) {
+            applied += head_apply(db, series, t, v, st, h, exact) == ROW_OK;
         } else if (good) {
             count_add(db, C_CORRUPTIONS, 1); /* its definition was lost with a damaged record */
         }
     }
+    pthread_mutex_unlock(&db->commit_lock);
+    db->replayed += applied;
     column_done(&hists);
     return good && p == end;
 }
@@ -488,14 +510,14 @@ static int replay_segment(struct tsdb *db, const char *path, uint32_t seg)
     int r = wal_reader_open(&reader, db->vfs, path, seg);
     if (r)
         return r;
-    struct idmap ids = {0};
+    struct replay_ids ids = {0};
     struct str payload;
     while ((r = wal_next(&reader, &payload)) == 1)
         if (!replay_record(db, payload, &ids))
             count_add(db, C_CORRUPTIONS, 1);
     count_add(db, C_CORRUPTIONS, reader.holes);
     wal_reader_done(&reader);
-    idmap_done(&ids);
+    replay_ids_done(&ids);
     return r;
 }
 

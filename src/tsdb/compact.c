@@ -62,12 +62,38 @@ void blocks_publish(struct tsdb *db, struct block *const *gone, size_t n_gone, c
     blockset_unref(old);
 }
 
-static void remove_files(struct tsdb *db, const char *path)
+void remove_files(struct tsdb *db, const char *path)
 {
     _cleanup_free_ char *del = tombs_path(path);
-    /* Deletions after the samples: a crash in between must not bring them back. */
-    if (db->vfs->unlink(db->vfs, path) == 0)
-        (void)db->vfs->unlink(db->vfs, del); /* usually there is none */
+    if (db->vfs->unlink(db->vfs, path) != 0 || access(del, F_OK) != 0)
+        return; /* one that stays is disowned by the block that replaces it, or expires again */
+    /* Deletions go after the samples are gone for good: a crash in between must not bring those back. */
+    if (db->vfs->sync_dir(db->vfs, db->block_dir) == 0)
+        (void)db->vfs->unlink(db->vfs, del); /* alone it does no harm */
+}
+
+void doom(struct tsdb *db, const char *path)
+{
+    int r = db->vfs->unlink(db->vfs, path);
+    if (r && r != -ENOENT)
+        vec_push(&db->doomed, xstrdup(path));
+}
+
+int doomed_gone(struct tsdb *db)
+{
+    size_t w = 0;
+    int last = 0;
+    for (size_t i = 0; i < db->doomed.n; i++) {
+        int r = db->vfs->unlink(db->vfs, db->doomed.v[i]);
+        if (r && r != -ENOENT) {
+            last = r;
+            db->doomed.v[w++] = db->doomed.v[i];
+        } else {
+            free(db->doomed.v[i]);
+        }
+    }
+    db->doomed.n = w;
+    return last;
 }
 
 void block_quarantine(struct tsdb *db, struct block *b)
@@ -181,8 +207,12 @@ static int flush_range(struct flush *f, int64_t mint, int64_t maxt, bool last)
     struct block *b = NULL;
     if (!r)
         r = open_made(db, seq, &b);
-    if (!r)
+    if (!r) {
         vec_push(&f->made, ((struct blockset_entry){.b = b}));
+    } else {
+        _cleanup_free_ char *path = block_name(db->block_dir, seq);
+        doom(db, path); /* it may have got its name before something failed */
+    }
     return r;
 }
 
@@ -228,18 +258,18 @@ static int flush_ranges(struct flush *f, int64_t newest, int64_t from)
     size_t n = 0;
     int r = cutoff == INT64_MIN ? 0 : old_days(f, cutoff, days, &n);
     if (!r && n > WINDOWS_MAX) {
-        r = flush_range(f, INT64_MIN, cutoff - 1, false);
+        r = flush_range(f, INT64_MIN, cutoff - 1, newest < cutoff);
     } else if (!r && n) {
         qsort(days, n, sizeof(*days), i64_cmp);
         for (size_t i = 0; i < n && !r; i++) {
             /* The first and last day of all time are open-ended: no overflow. */
             bool first = days[i] <= INT64_MIN / DAY_MS, final = days[i] >= INT64_MAX / DAY_MS;
             int64_t lo = first ? INT64_MIN : days[i] * DAY_MS, hi = final ? INT64_MAX : (days[i] + 1) * DAY_MS - 1;
-            r = flush_range(f, lo, MIN(hi, cutoff - 1), false);
+            r = flush_range(f, lo, MIN(hi, cutoff - 1), i + 1 == n && newest < cutoff);
         }
     }
     free(days);
-    return r ? r : flush_range(f, cutoff, INT64_MAX, true);
+    return r || newest < cutoff ? r : flush_range(f, cutoff, INT64_MAX, true);
 }
 
 void drop_wal(struct tsdb *db, uint32_t upto)
@@ -253,6 +283,8 @@ void drop_wal(struct tsdb *db, uint32_t upto)
         if (r == 0)
             atomic_fetch_sub(&db->wal_bytes, MIN(size, atomic_load(&db->wal_bytes)));
     }
+    if (first && first <= upto)                        /* gone for good, or what is deleted later could be replayed */
+        (void)db->vfs->sync_dir(db->vfs, db->wal_dir); /* else the number in the block keeps it away */
     pthread_mutex_lock(&db->append_lock);
     last = atomic_load(&db->wal_last);
     atomic_store(&db->wal_first, last > upto ? upto + 1 : 0);
@@ -264,6 +296,7 @@ void drop_wal(struct tsdb *db, uint32_t upto)
 int flush_head(struct tsdb *db)
 {
     struct flush f = {.db = db};
+    (void)!doomed_gone(db); /* tried again next time */
     pthread_mutex_lock(&db->append_lock);
     pthread_mutex_lock(&db->commit_lock);
     bool empty = atomic_load(&db->head_samples) == 0;
@@ -282,7 +315,7 @@ int flush_head(struct tsdb *db)
     }
     if (r) {
         for (size_t i = 0; i < f.made.n; i++) { /* its samples are in the log and in memory still */
-            remove_files(db, f.made.v[i].b->path);
+            doom(db, f.made.v[i].b->path);
             block_unref(f.made.v[i].b);
         }
         count_add(db, C_FLUSHES_FAILED, 1);
@@ -421,6 +454,10 @@ static int merge_blocks(struct tsdb *db, const struct blockset_entry *v, size_t 
         w = NULL;
         if (!r)
             r = open_made(db, seq, &made);
+        if (r) {
+            _cleanup_free_ char *path = block_name(db->block_dir, seq);
+            doom(db, path);
+        }
     }
     if (w)
         bw_abort(w);
@@ -644,8 +681,11 @@ static void forget_newest(struct tsdb *db, const struct matcher *m, size_t n, in
 
 int delete_samples(struct tsdb *db, const struct matcher *m, size_t n, int64_t mint, int64_t maxt)
 {
-    /* What is in memory goes to a block first: then a deletion is one thing, a list beside a block. */
+    /* What is in memory goes to a block first: then a deletion is one thing, a list beside a block. A leftover of a
+     * failed flush holds the same samples without that list. */
     int r = flush_head(db);
+    if (!r)
+        r = doomed_gone(db);
     struct blockset *bs = blocks_get(db);
     for (size_t i = 0; i < bs->n && !r; i++)
         if (bs->v[i].b->meta.max_t >= mint && bs->v[i].b->meta.min_t <= maxt)

@@ -254,6 +254,9 @@ struct tsdb *tsdb_close(struct tsdb *db)
     buf_done(&db->record);
     vec_done(&db->row_series);
     vec_done(&db->defined);
+    for (size_t i = 0; i < db->doomed.n; i++)
+        free(db->doomed.v[i]);
+    vec_done(&db->doomed);
     pthread_mutex_t *locks[] = {&db->maint_lock, &db->append_lock, &db->commit_lock,
                                 &db->meta_lock,  &db->state_lock,  &db->wake_lock};
     for (size_t i = 0; i < ARRAY_LEN(locks); i++)

@@ -545,6 +545,10 @@ void head_sweep(struct tsdb *db)
 {
     int64_t min = INT64_MAX, max = INT64_MIN;
     bool more = true;
+    pthread_mutex_lock(&db->commit_lock); /* samples from here on tell their times themselves */
+    atomic_store(&db->head_min_t, INT64_MAX);
+    atomic_store(&db->head_max_t, INT64_MIN);
+    pthread_mutex_unlock(&db->commit_lock);
     for (size_t p = 0; more; p++) {
         for (size_t i = 0; more && i < ID_PAGE; i += 64) {
             pthread_rwlock_rdlock(&db->index_lock); /* both locks are given up every 64 series */
@@ -566,15 +570,9 @@ void head_sweep(struct tsdb *db)
             pthread_rwlock_unlock(&db->index_lock);
         }
     }
-    /* Samples that came to series already passed are missing in the range; it is for display, the next flush mends it.
-     */
     pthread_mutex_lock(&db->commit_lock);
-    if (db->head_samples == 0) {
-        min = INT64_MAX;
-        max = INT64_MIN;
-    }
-    atomic_store(&db->head_min_t, min);
-    atomic_store(&db->head_max_t, max);
+    atomic_store(&db->head_min_t, MIN(min, atomic_load(&db->head_min_t)));
+    atomic_store(&db->head_max_t, MAX(max, atomic_load(&db->head_max_t)));
     pthread_mutex_unlock(&db->commit_lock);
 }
 

@@ -162,6 +162,7 @@ struct tsdb {
     _Atomic uint64_t wal_bytes;           /* of all segments */
     _Atomic uint32_t wal_first, wal_last; /* numbers of the oldest and newest kept segment, 0 = none */
     uint64_t next_block;                  /* maint_lock */
+    VEC(char *) doomed;                   /* block files of failed attempts that could not be removed; maint_lock */
     uint64_t replayed, replay_ns;
 
     pthread_mutex_t state_lock; /* reason */
@@ -223,8 +224,14 @@ void problem(void (*fn)(void *ctx, const struct tsdb_problem *p), void *ctx, int
 int sink_append_rows(struct sink *s, struct sample_row *rows, size_t n, unsigned flags);
 /* Replay the segments after `done` and remove those up to it; before the threads start. */
 MUST_USE int wal_replay(struct tsdb *db, uint32_t done, struct err *e);
-/* One record's payload into the head. ids: wal id -> head id of this segment. false when it makes no sense. */
-bool replay_record(struct tsdb *db, struct str payload, struct idmap *ids);
+/* What a segment's series ids mean: log id -> series, by pages made on demand. */
+#define REPLAY_IDS_MAX (1U << 28)
+struct replay_ids {
+    VEC(struct mseries **) pages;
+};
+void replay_ids_done(struct replay_ids *ids);
+/* One record's payload into the head. false when it makes no sense. */
+bool replay_record(struct tsdb *db, struct str payload, struct replay_ids *ids);
 /* Everything written so far is durable, or -errno. */
 int db_sync(struct tsdb *db);
 /* Try a write when refusing samples; clears the state when it works. */
@@ -245,6 +252,12 @@ MUST_USE int compact_blocks(struct tsdb *db, bool *ret_did);
 MUST_USE int compact_tombstones(struct tsdb *db);
 void expire_blocks(struct tsdb *db);
 void drop_wal(struct tsdb *db, uint32_t upto);
+/* Remove a block's file and its deletions. */
+void remove_files(struct tsdb *db, const char *path);
+/* Remove the file of a block that must not count; what cannot be removed now is tried again. */
+void doom(struct tsdb *db, const char *path);
+/* Is all of that gone? */
+MUST_USE int doomed_gone(struct tsdb *db);
 /* Replace the set of blocks: without those of `gone`, with those of `add` (references are taken). flushed: the epoch
  * that stands in blocks now, or 0 when that does not change. */
 void blocks_publish(struct tsdb *db, struct block *const *gone, size_t n_gone, const struct blockset_entry *add,
