@@ -521,6 +521,40 @@ static void staleness_agrees_with_a_model(void **state)
     world_free(w);
 }
 
+/* The real thread and the real HTTP client: listings, additions and removals from here while it works. */
+static void threads_talk_by_message(void **state)
+{
+    (void)state;
+    struct world *w = world(NULL);
+    scrape_free(w->s);
+    struct scrape_options o = {.sink = &w->sink};
+    w->s = scrape_new(&o);
+    configure(w,
+              "scrape_configs: [{job_name: j, scrape_interval: 50ms, static_configs: [{targets: ['127.0.0.1:1']}]}]");
+    assert_int_equal(scrape_start(w->s), 0);
+    int n = 2;
+    bool down = false, up = false;
+    for (int round = 0; round < 500 && !(down && up); round++) {
+        struct scrape_internal i = {
+            .job = STR("node"), .instance = STR("me"), .interval_ms = 5, .fn = collect_two, .ctx = &n};
+        uint64_t id = scrape_add_internal(w->s, &i);
+        struct timespec pause = {.tv_nsec = 10000000};
+        (void)nanosleep(&pause, NULL);
+        _cleanup_arena_ struct arena *a = arena_new(0);
+        struct scrape_listing list;
+        scrape_targets(w->s, a, &list);
+        assert_int_equal(list.n, 2);
+        for (size_t k = 0; k < list.n; k++) {
+            down |= list.targets[k].health == TARGET_DOWN && list.targets[k].last_error.n > 0;
+            up |= list.targets[k].health == TARGET_UP && list.targets[k].internal;
+        }
+        scrape_remove_internal(w->s, id);
+    }
+    assert_true(down && up);
+    w->s = scrape_free(w->s);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -535,6 +569,7 @@ int main(void)
         cmocka_unit_test(internal_targets),
         cmocka_unit_test(target_limit_is_reported),
         cmocka_unit_test(staleness_agrees_with_a_model),
+        cmocka_unit_test(threads_talk_by_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
