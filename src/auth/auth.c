@@ -56,7 +56,6 @@ struct auth {
     pthread_mutex_t lock;
     struct auth_rows rows;
     struct stat seen; /* of the file the rows came from */
-    int64_t looked_ms;
     VEC(struct session) sessions;
     VEC(struct checked) checked;
     VEC(struct tries) tries;
@@ -70,13 +69,12 @@ static int64_t now_of(const struct auth *a)
 
 /* ---- the rows ---- */
 
-/* With the lock held: read the file again when it changed, at most once a second. A damaged one leaves the old rows. */
+/* With the lock held: read the file again when it changed (a stat a request, so that a new token works at once). A
+ * damaged one leaves the old rows. */
 static void refresh(struct auth *a)
 {
-    int64_t now = now_of(a);
-    if (!a->data_dir || (now - a->looked_ms < 1000 && now >= a->looked_ms))
+    if (!a->data_dir)
         return;
-    a->looked_ms = now;
     _cleanup_free_ char *path = fs_join(a->data_dir, "users");
     struct stat st = {0};
     if (stat(path, &st) < 0)
@@ -483,7 +481,6 @@ int auth_open(const struct auth_options *o, struct auth **ret, struct err *e)
     a->open = o->open;
     a->secure_cookie = o->secure_cookie;
     a->journal = o->journal;
-    a->looked_ms = INT64_MIN / 2;
     pthread_mutex_init(&a->lock, NULL);
     rand_secure(a->pepper, sizeof(a->pepper));
     static const struct metric table[M_COUNT] = {

@@ -2,6 +2,8 @@
 """The whole story with real processes: an application is killed, an alert goes pending and firing, a webhook and a mail
 server are told, an anomaly opens; the application comes back, the alert resolves, people are told again, the anomaly
 resolves, and MTTR is there."""
+import email
+import email.policy
 import http.server
 import json
 import smtpd_sink
@@ -118,7 +120,9 @@ receivers:
         wait_for(lambda: "firing" in hook.statuses("ApiDown"), 30, what="the webhook")
         assert hook.failed == 1, "the first delivery failed and was tried again"
         wait_for(lambda: mail.messages, 30, what="the mail")
-        assert "ApiDown" in mail.messages[0]["data"] and mail.messages[0]["to"] == ["team@example.org"]
+        letter = email.message_from_string(mail.messages[0]["data"], policy=email.policy.default)
+        assert "ApiDown" in letter.get_body(("plain",)).get_content() and "ApiDown" in letter.get_body(("html",)).get_content()
+        assert mail.messages[0]["to"] == ["team@example.org"] and "does not answer" in letter["Subject"]
 
         # A person works on it.
         assert "note" not in h("anomaly", "note", sheet["id"], "looking into it").stderr
