@@ -337,43 +337,104 @@ static int keep_take(void *ctx, struct row *r)
     return rows_take(&g->rows, r);
 }
 
-/* topk and bottomk: does a go before b? NaN comes last in both. */
-static bool goes_before(const struct agg_run *g, double a, double b)
+/* topk and bottomk keep the k best in a heap with the worst on top. It works exactly as Go's container/heap, because
+ * that decides which of several equal elements stay. */
+struct heap {
+    const struct rows *rows;
+    size_t step, n;
+    uint32_t *v; /* rows */
+    bool smallest_on_top;
+};
+
+static double heap_value(const struct heap *h, size_t i)
 {
-    if (isnan(a) || isnan(b))
-        return !isnan(a) && isnan(b);
-    return g->op == T_TOPK ? a > b : a < b;
+    return h->rows->v[h->v[i]].v[h->step];
 }
 
-/* The k best of a group at one step, best first; earlier rows win ties. */
+static bool heap_less(const struct heap *h, size_t i, size_t j)
+{
+    double a = heap_value(h, i), b = heap_value(h, j);
+    return isnan(a) || (h->smallest_on_top ? a < b : a > b); /* NaN is worse than anything */
+}
+
+static void heap_swap(struct heap *h, size_t i, size_t j)
+{
+    uint32_t t = h->v[i];
+    h->v[i] = h->v[j];
+    h->v[j] = t;
+}
+
+static void heap_up(struct heap *h, size_t j)
+{
+    while (j > 0) {
+        size_t i = (j - 1) / 2;
+        if (i == j || !heap_less(h, j, i))
+            break;
+        heap_swap(h, i, j);
+        j = i;
+    }
+}
+
+static void heap_down(struct heap *h, size_t i)
+{
+    for (size_t l = 2 * i + 1; l < h->n; l = 2 * i + 1) {
+        size_t j = l + 1 < h->n && heap_less(h, l + 1, l) ? l + 1 : l;
+        if (!heap_less(h, j, i))
+            break;
+        heap_swap(h, i, j);
+        i = j;
+    }
+}
+
+/* Best first; equal ones stay as they stand in the heap. */
+static void heap_order(struct heap *h)
+{
+    for (size_t i = 1; i < h->n; i++)
+        for (size_t j = i; j > 0 && heap_less(h, j - 1, j); j--)
+            heap_swap(h, j - 1, j);
+}
+
+/* The k best of a group at one step. */
 static size_t choose_best(struct agg_run *g, const struct group *n, size_t step, size_t k, uint32_t *best)
 {
-    size_t have = 0;
+    struct heap h = {.rows = &g->rows, .step = step, .v = best, .smallest_on_top = g->op == T_TOPK};
     for (size_t m = 0; m < n->members.n; m++) {
         uint32_t row = n->members.v[m];
         const struct row *r = &g->rows.v[row];
-        if (!has_float(r->v[step])) {
+        double v = r->v[step];
+        if (!has_float(v)) {
             if (has_hist(r, step))
                 ignored(g);
             continue;
         }
-        double v = r->v[step];
-        if (have == k && !goes_before(g, v, g->rows.v[best[k - 1]].v[step]))
+        if (h.n < k) {
+            best[h.n++] = row;
+            heap_up(&h, h.n - 1);
             continue;
-        size_t lo = 0, hi = have; /* after all that are not worse */
-        while (lo < hi) {
-            size_t mid = (lo + hi) / 2;
-            if (goes_before(g, v, g->rows.v[best[mid]].v[step]))
-                hi = mid;
-            else
-                lo = mid + 1;
         }
-        if (have < k)
-            have++;
-        memmove(best + lo + 1, best + lo, (have - 1 - lo) * sizeof(*best));
-        best[lo] = row;
+        double worst = heap_value(&h, 0);
+        if ((h.smallest_on_top ? worst < v : worst > v) || (isnan(worst) && !isnan(v))) {
+            best[0] = row;
+            heap_down(&h, 0);
+        }
     }
-    return have;
+    return h.n;
+}
+
+/* An instant query shows them in order; ranges are ordered by labels in the end. */
+static void order_best(struct agg_run *g, size_t step, uint32_t *best, size_t n)
+{
+    struct heap h = {.rows = &g->rows, .step = step, .v = best, .n = n, .smallest_on_top = g->op == T_TOPK};
+    if (n <= 64) {
+        heap_order(&h);
+        return;
+    }
+    /* large k: take the worst away, again and again (Go's sort orders equal ones in no promised way either) */
+    while (h.n > 1) {
+        h.n--;
+        heap_swap(&h, 0, h.n);
+        heap_down(&h, 0);
+    }
 }
 
 static bool ratio_takes(double ratio, struct labels l)
@@ -441,6 +502,8 @@ static int finish_selection(struct agg_run *g, row_fn emit, void *ctx)
                             best[have++] = n->members.v[m];
                 } else {
                     have = choose_best(g, n, i, want, best);
+                    if (steps == 1)
+                        order_best(g, i, best, have);
                 }
             }
             for (size_t m = 0; m < have; m++) {

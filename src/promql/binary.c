@@ -236,7 +236,8 @@ struct sig { /* the rows of both sides that may match */
     struct labels key;
     struct sig *next;
     VEC(uint32_t) l, r;
-    uint8_t *seen; /* per step */
+    uint8_t *seen;           /* per step */
+    const struct row *first; /* when looking for duplicates */
 };
 
 struct match {
@@ -420,13 +421,38 @@ static int duplicates(struct match *m, const struct sig *s, const struct row *a,
     buf_z(&t, "found duplicate series for the match group ");
     labels_format(&t, s->key);
     buf_fmt(&t, " on the %s hand-side of the operation: [", sides_swapped(m) ? "left" : "right");
-    labels_format_metric(&t, b->labels);
+    labels_format(&t, b->labels);
     buf_z(&t, ", ");
-    labels_format_metric(&t, a->labels);
+    labels_format(&t, a->labels);
     buf_z(&t, "];many-to-many matching not allowed: matching labels must be unique on one side");
     int rc = x_fail(m->b.x, QUERY_E_EXEC, "%s", buf_cstr(&t));
     buf_done(&t);
     return rc;
+}
+
+/* There are two elements on the one side somewhere: name those that an evaluation step by step would meet first. */
+static int first_duplicates(struct match *m)
+{
+    const struct rows *one = sides_swapped(m) ? &m->l : &m->r;
+    struct sig **sig = X_ARRAY(m->b.x, struct sig *, one->n);
+    if (!sig)
+        return QUERY_E_BUDGET;
+    for (size_t k = 0; k < one->n; k++)
+        if (!(sig[k] = find_sig(m, one->v[k].labels)))
+            return QUERY_E_BUDGET;
+    for (size_t i = 0; i < m->b.f->n; i++) {
+        for (size_t s = 0; s < m->sigs.n; s++)
+            m->sigs.v[s]->first = NULL;
+        for (size_t k = 0; k < one->n; k++) {
+            const struct row *r = &one->v[k];
+            if (!has_point(r, i))
+                continue;
+            if (sig[k]->first)
+                return duplicates(m, sig[k], sig[k]->first, r);
+            sig[k]->first = r;
+        }
+    }
+    BUG("duplicates vanished");
 }
 
 /* Labels of the result: the left (many) side's, without the name where it becomes another quantity, cut to the matching
@@ -521,7 +547,7 @@ static int match_sig(struct match *m, struct sig *s)
             if (!has_point(r, i))
                 continue;
             if (at[i])
-                return duplicates(m, s, at[i], r);
+                return first_duplicates(m);
             at[i] = r;
         }
     }
