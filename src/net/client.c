@@ -13,6 +13,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "codec/json.h"
+#include "net/compress_int.h"
 #include "net/resolve_int.h"
 #include "sys/fs.h"
 
@@ -115,7 +116,8 @@ struct http_call {
 
     uint64_t started_ns, deadline_ns;
     size_t max_body;
-    bool too_large, smtp, keep_headers;
+    bool too_large, smtp, keep_headers, accept_gzip, bad_gzip;
+    struct inflater *inflater; /* the answer is packed: libcurl would take a cut stream for whole, so we unpack */
     struct buf in, head;
     struct buf type, retry_after, location; /* last answer's */
     struct http_response res;
@@ -229,6 +231,7 @@ static void call_free(struct http_call *c)
     free(c->host);
     free(c->port);
     free(c->token_key);
+    inflater_free(c->inflater);
     buf_done(&c->in);
     buf_done(&c->head);
     buf_done(&c->type);
@@ -258,6 +261,14 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
 {
     struct http_call *c = arg;
     n *= size;
+    if (c->inflater) {
+        int r = inflater_put(c->inflater, str_make(p, n), &c->in);
+        if (r == 0 && c->in.n > c->max_body)
+            r = -EMSGSIZE;
+        c->too_large |= r == -EMSGSIZE;
+        c->bad_gzip |= r == -EBADMSG;
+        return r < 0 ? CURL_WRITEFUNC_ERROR : n;
+    }
     if (c->in.n + n > c->max_body) {
         c->too_large = true;
         return CURL_WRITEFUNC_ERROR;
@@ -278,6 +289,7 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
     }
     if (str_starts(line, STR("HTTP/"))) { /* a redirect's headers are not the answer's */
         buf_reset(&c->head);
+        c->inflater = inflater_free(c->inflater);
         buf_reset(&c->type);
         buf_reset(&c->retry_after);
         buf_reset(&c->location);
@@ -294,6 +306,9 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
             buf_reset(to);
             buf_str(to, value);
         }
+        bool packed = str_ieq(value, STR("gzip")) || str_ieq(value, STR("x-gzip"));
+        if (c->accept_gzip && packed && !c->inflater && str_ieq(name, STR("content-encoding")))
+            c->inflater = inflater_new();
     }
     return n;
 }
@@ -768,7 +783,7 @@ int http_multi_start(struct http_multi *m, const struct http_request *q, http_do
     c->config = cfg;
     c->keep_headers = q->keep_headers;
     c->max_body = q->max_body ? q->max_body : (size_t)limit(scrape_body_bytes);
-    buf_init(&c->in, c->max_body);
+    buf_init(&c->in, c->max_body + 1); /* one more, to tell full from too full */
     c->body = q->body;
     set_common(c);
     SET(c, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -776,8 +791,9 @@ int http_multi_start(struct http_multi *m, const struct http_request *q, http_do
     SET(c, CURLOPT_FOLLOWLOCATION, cfg->follow_redirects ? 1L : 0L);
     SET(c, CURLOPT_MAXREDIRS, 10L);
     SET(c, CURLOPT_HTTP_VERSION, cfg->enable_http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1);
+    c->accept_gzip = q->accept_gzip;
     if (q->accept_gzip)
-        SET(c, CURLOPT_ACCEPT_ENCODING, "gzip");
+        c->headers = lib.curl_slist_append(c->headers, "Accept-Encoding: gzip");
     if (q->unix_socket)
         SET(c, CURLOPT_UNIX_SOCKET_PATH, q->unix_socket);
     const char *method = q->method ? q->method : "GET";
@@ -957,10 +973,14 @@ static void call_finish(struct http_call *c, CURLcode code)
     (void)lib.curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &r->status);
     (void)lib.curl_easy_getinfo(c->easy, CURLINFO_SIZE_DOWNLOAD_T, &wire);
     r->wire_bytes = (uint64_t)wire;
-    if (code != CURLE_OK) {
-        r->error = c->too_large ? -EMSGSIZE : errno_of(c, code);
+    if (code == CURLE_OK && c->inflater && wire > 0 && !inflater_ended(c->inflater))
+        c->bad_gzip = true;
+    if (code != CURLE_OK || c->bad_gzip) {
+        r->error = c->too_large ? -EMSGSIZE : c->bad_gzip ? -EBADMSG : errno_of(c, code);
         if (c->too_large)
             err_set(&r->err, "the answer is larger than %zu bytes", c->max_body);
+        else if (c->bad_gzip)
+            err_set(&r->err, "the answer is said to be gzip, and is damaged or cut short");
         else if (code == CURLE_OPERATION_TIMEDOUT)
             err_set(&r->err, "timed out after %llu ms",
                     (unsigned long long)((c->deadline_ns - c->started_ns) / 1000000));

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "codec/url.h"
 #include "net/client.h"
+#include "net/compress_int.h"
 #include "net/guard_int.h"
 #include "net/route_int.h"
 #include "net/server.h"
@@ -152,11 +153,3 @@ void workers_done(struct http_server *s);
 MUST_USE int listen_open(struct listener *l, struct err *e);
 bool listen_loopback(struct str address);
 void port_owner(uint16_t port, struct buf *out); /* "prometheus (pid 42)", or empty */
-
-/* compress.c: gzip by zlib */
-struct deflater;
-struct deflater *deflater_new(void);
-struct deflater *deflater_free(struct deflater *d);
-/* Append the compressed form of in; `last` ends the stream. 0 or -EMSGSIZE. */
-MUST_USE int deflater_put(struct deflater *d, struct str in, bool last, struct buf *out);
-MUST_USE int gzip_pack(struct str in, struct buf *out);

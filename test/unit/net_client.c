@@ -186,6 +186,11 @@ static void test_limits(void **state)
     g = run((struct http_request){.url = url(false, "/gzip"), .accept_gzip = true});
     assert_int_equal(g.body.n, 6000);
     assert_true(g.wire < 1000);
+    assert_int_equal(run((struct http_request){.url = url(false, "/gzip-cut"), .accept_gzip = true}).error, -EBADMSG);
+    assert_int_equal(run((struct http_request){.url = url(false, "/gzip-not"), .accept_gzip = true}).error, -EBADMSG);
+    assert_str(run((struct http_request){.url = url(false, "/gzip-two"), .accept_gzip = true}).body, "one two");
+    g = run((struct http_request){.url = url(false, "/gzip"), .accept_gzip = true, .max_body = 6000});
+    assert_int_equal(g.error, 0); /* exactly the limit */
     g = run((struct http_request){.url = url(false, "/slow"), .timeout_ms = 200});
     assert_int_equal(g.error, -ETIMEDOUT);
     assert_true(g.took_ns < 2000000000);

@@ -42,6 +42,12 @@ class Peer(http.server.BaseHTTPRequestHandler):
             self.answer(gzip.compress(b"hello " * 1000), headers=[("Content-Encoding", "gzip")])
         elif p == "/bomb":
             self.answer(gzip.compress(bytes(1 << 24)), headers=[("Content-Encoding", "gzip")])
+        elif p == "/gzip-cut":
+            self.answer(gzip.compress(b"hello " * 1000)[:-6], headers=[("Content-Encoding", "gzip")])
+        elif p == "/gzip-not":
+            self.answer(b"hello", headers=[("Content-Encoding", "gzip")])
+        elif p == "/gzip-two":
+            self.answer(gzip.compress(b"one ") + gzip.compress(b"two"), headers=[("Content-Encoding", "gzip")])
         elif p == "/slow":
             time.sleep(3)
             self.answer(b"late")
