@@ -45,6 +45,9 @@ struct sd_nodes {
 size_t promfile_sd_rows(struct config_row *rows, size_t offset); /* writes one row per kind, returns how many */
 int promfile_read_sds(struct config_ctx *c, const struct sd_nodes *nodes, struct promfile_sds *ret);
 
+/* Cross checks inside kinds that are not acted on. Required keys are known to be there. */
+int promfile_check_kind(struct config_ctx *c, const char *kind, const struct yaml_node *n);
+
 /* Limits shared by global and scrape_config. */
 struct scrape_raw {
     struct promfile_scrape s;

@@ -188,7 +188,8 @@ static int check_other(struct config_ctx *c, size_t kind, const struct yaml_node
         if (r < 0)
             return r;
     }
-    return kinds[kind].http ? check_http_part(c, n) : 0;
+    int r = kinds[kind].http ? check_http_part(c, n) : 0;
+    return r < 0 ? r : promfile_check_kind(c, kinds[kind].kind, n);
 }
 
 int promfile_read_sds(struct config_ctx *c, const struct sd_nodes *nodes, struct promfile_sds *ret)
