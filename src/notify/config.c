@@ -232,7 +232,8 @@ static void route_key(struct load *l, struct route *r, size_t index)
         buf_putc(&b, '/');
     }
     buf_putc(&b, '{');
-    qsort(r->matchers, r->n_matchers, sizeof(*r->matchers), matcher_order);
+    if (r->n_matchers > 1)
+        qsort(r->matchers, r->n_matchers, sizeof(*r->matchers), matcher_order);
     for (size_t i = 0; i < r->n_matchers; i++) {
         if (i)
             buf_putc(&b, ',');

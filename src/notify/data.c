@@ -2,6 +2,8 @@
 /* Alertmanager's template.Data for our template engine: .Receiver .Status .Alerts.Firing .GroupLabels.SortedPairs and
  * so on. */
 #include "notify/notify_int.h"
+#include "base/parse.h"
+#include "codec/json.h"
 
 /* ---- pairs and KV ---- */
 
@@ -29,6 +31,43 @@ static struct tval pair_view(struct template_run *r, const void *obj) /* as Go p
 
 static const struct tobj_type pair_type = {.name = "template.Pair", .get = pair_get, .view = pair_view};
 
+struct pairs_obj {
+    const struct tpair **v;
+    size_t n;
+};
+enum part { PART_NAME, PART_VALUE, PART_PAIR };
+
+static struct tval pair_parts(struct arena *a, const struct tpair **v, size_t n, enum part part)
+{
+    struct tval *out = ARENA_ARRAY(a, struct tval, n + 1);
+    for (size_t i = 0; i < n; i++)
+        out[i] = part == PART_NAME    ? tval_str(v[i]->key)
+                 : part == PART_VALUE ? v[i]->value
+                                      : tval_obj(&pair_type, v[i]);
+    return tval_list_of(a, out, n);
+}
+
+static int pairs_get(struct template_run *r, const void *obj, struct str name, const struct tval *args, size_t n,
+                     struct tval *ret)
+{
+    (void)args;
+    (void)n;
+    const struct pairs_obj *p = obj;
+    bool names = str_eqz(name, "Names");
+    if (!names && !str_eqz(name, "Values"))
+        return TEMPLATE_E_NO_FIELD;
+    *ret = pair_parts(template_arena(r), p->v, p->n, names ? PART_NAME : PART_VALUE);
+    return 0;
+}
+
+static struct tval pairs_view(struct template_run *r, const void *obj)
+{
+    const struct pairs_obj *p = obj;
+    return pair_parts(template_arena(r), p->v, p->n, PART_PAIR);
+}
+
+static const struct tobj_type pairs_type = {.name = "template.Pairs", .get = pairs_get, .view = pairs_view};
+
 /* alertname first, then by name. */
 static void sorted(const struct tmap *m, struct arena *a, const struct tpair ***ret)
 {
@@ -54,10 +93,13 @@ static int kv_get(struct template_run *r, const void *obj, struct str name, cons
     bool names = str_eqz(name, "Names"), values = str_eqz(name, "Values"), pairs = str_eqz(name, "SortedPairs");
     if (names || values || pairs) {
         sorted(m, a, &v);
-        struct tval *out = ARENA_ARRAY(a, struct tval, m->n + 1);
-        for (size_t i = 0; i < m->n; i++)
-            out[i] = names ? tval_str(v[i]->key) : values ? v[i]->value : tval_obj(&pair_type, v[i]);
-        *ret = tval_list_of(a, out, m->n);
+        if (pairs) {
+            struct pairs_obj *p = ARENA_NEW(a, struct pairs_obj);
+            *p = (struct pairs_obj){.v = v, .n = m->n};
+            *ret = tval_obj(&pairs_type, p);
+        } else {
+            *ret = pair_parts(a, v, m->n, names ? PART_NAME : PART_VALUE);
+        }
         return 0;
     }
     if (str_eqz(name, "Remove")) {
@@ -161,6 +203,8 @@ bool job_firing(const struct notify_job *j)
 
 struct labels job_common(const struct notify_job *j, struct arena *a, bool annotations)
 {
+    if (j->has_common)
+        return annotations ? j->common_annotations : j->common_labels;
     struct labels_builder b = {0};
     struct labels first = !j->n_alerts  ? (struct labels){0}
                           : annotations ? j->alerts[0].a.annotations
@@ -213,7 +257,7 @@ struct tval data_of(const struct notify_job *j, struct arena *a, struct str exte
                              .resolved = tval_list_of(a, resolved, nr).list};
     struct tpair f[] = {
         {STR("Receiver"), tval_str(j->receiver)},
-        {STR("Status"), tval_z(nf ? "firing" : "resolved")},
+        {STR("Status"), j->status.n ? tval_str(j->status) : tval_z(nf ? "firing" : "resolved")},
         {STR("Alerts"), tval_obj(&alerts_type, o)},
         {STR("GroupLabels"), kv_labels(a, j->group_labels)},
         {STR("CommonLabels"), kv_labels(a, job_common(j, a, false))},
@@ -279,4 +323,74 @@ int job_expand(struct notify_job *j, const char *what, struct str text, bool htm
         return 0;
     }
     return expand(j, what, text, html, route_labels_of(j), ret, e);
+}
+
+/* ---- data from outside ---- */
+
+static struct labels json_labels(const struct json *o, struct arena *a)
+{
+    struct labels_builder b = {0};
+    lb_init(&b, (struct labels){0});
+    for (size_t i = 0; o && o->kind == JSON_OBJECT && i < o->n; i++)
+        if (o->items[i].kind == JSON_STRING)
+            lb_set(&b, o->keys[i], o->items[i].s);
+    struct labels l = lb_labels(&b, a);
+    lb_done(&b);
+    return l;
+}
+
+static int64_t json_time(const struct json *o, const char *key)
+{
+    int64_t ms;
+    return parse_rfc3339_ms(json_str(o, key, STR("")), &ms) && ms > TIME_ZERO_MS ? ms : 0;
+}
+
+int notify_template_render(const struct notify_config *c, struct str text, bool html, struct str json, int64_t now_ms,
+                           struct buf *out, struct err *e)
+{
+    _cleanup_arena_ struct arena *a = arena_new(0);
+    const struct json *o;
+    int r = json_parse(json, a, &o, e);
+    if (r)
+        return r;
+    const struct json *alerts = json_get(o, "alerts");
+    size_t n = alerts && alerts->kind == JSON_ARRAY ? alerts->n : 0;
+    struct notify_job j = {.mem = a,
+                           .receiver = json_str(o, "receiver", STR("")),
+                           .status = json_str(o, "status", STR("")),
+                           .group_labels = json_labels(json_get(o, "groupLabels"), a),
+                           .common_labels = json_labels(json_get(o, "commonLabels"), a),
+                           .common_annotations = json_labels(json_get(o, "commonAnnotations"), a),
+                           .has_common = true,
+                           .alerts = ARENA_ARRAY(a, struct job_alert, n + 1),
+                           .n_alerts = n};
+    for (size_t i = 0; i < n; i++) {
+        const struct json *x = &alerts->items[i];
+        struct alert *al = &j.alerts[i].a;
+        *al = (struct alert){.labels = json_labels(json_get(x, "labels"), a),
+                             .annotations = json_labels(json_get(x, "annotations"), a),
+                             .starts_ms = json_time(x, "startsAt"),
+                             .ends_ms = json_time(x, "endsAt"),
+                             .generator_url = json_str(x, "generatorURL", STR("")),
+                             .resolved = str_eqz(json_str(x, "status", STR("")), "resolved")};
+        struct str fp = json_str(x, "fingerprint", STR(""));
+        for (size_t k = 0; k < fp.n && k < 16; k++) {
+            char ch = fp.p[k];
+            j.alerts[i].fp =
+                j.alerts[i].fp << 4 | (uint64_t)(ch <= '9' ? (ch - '0') & 15 : ((ch | 0x20) - 'a' + 10) & 15);
+        }
+    }
+    struct str url = json_str(o, "externalURL", STR(""));
+    struct template_set *s = template_set_new(c->templates, NULL);
+    struct template_prom host = {.now_ms = now_ms, .external_url = url};
+    struct template_exec x = {.name = STR("text"),
+                              .data = data_of(&j, a, url, tval_nil()),
+                              .flags = html ? TEMPLATE_HTML : 0,
+                              .arena = a,
+                              .host = &host};
+    r = template_parse(s, x.name, text, e);
+    if (!r)
+        r = template_exec(s, &x, out, e);
+    template_set_free(s);
+    return r;
 }

@@ -42,6 +42,13 @@ void notify_config_tree(const struct notify_config *c, struct buf *out);
 MUST_USE int notify_matchers_parse(struct str text, struct arena *a, struct matcher **ret, size_t *ret_n,
                                    bool *ret_classic, struct err *e);
 
+/* `amtool template render`: run `text` with the configuration's templates (and the built-in ones) on template data as
+ * JSON
+ * ({"receiver", "status", "alerts": [...], "groupLabels", "commonLabels", "commonAnnotations", "externalURL"}). 0, or
+ * -EINVAL. */
+MUST_USE int notify_template_render(const struct notify_config *c, struct str text, bool html, struct str json,
+                                    int64_t now_ms, struct buf *out, struct err *e);
+
 /* ---- running ---- */
 
 /* How a message leaves. The real one speaks HTTP and SMTP; a simulation puts its own here. */

@@ -190,6 +190,9 @@ struct notify_job {
     struct str log_key, receiver, group_key;
     struct labels group_labels;
     struct config_map route_labels;
+    struct labels common_labels, common_annotations; /* given from outside (template render) instead of computed */
+    struct str status;
+    bool has_common;
     int64_t flush_ms, deadline_ms, retry_ms, backoff_ms;
     unsigned attempts;
     struct notify_message msg;

@@ -106,7 +106,7 @@ static int get_field(struct template_run *r, const struct node *at, struct tval 
         if (e != TEMPLATE_E_NO_FIELD)
             return template_error(r, at, "error calling " STR_FMT ": %s", STR_ARG(name), r->fail);
     }
-    struct tval view = template_view(r, v);
+    struct tval view = v; /* an object answers for its fields alone: unknown ones are errors, as of a Go struct */
     if (view.kind == TVAL_MAP) {
         if (n)
             return template_error(r, at, STR_FMT " is not a method but has arguments", STR_ARG(name));
