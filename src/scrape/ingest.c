@@ -78,12 +78,14 @@ static int check_labels(struct ingest *in, struct labels l)
     }
     const struct promfile_limits *lim = &conf->limits;
     if (lim->labels && l.n > (size_t)lim->labels) {
+        count(in->t->scrape, N_LABEL_LIMIT, 1);
         err_set(&in->err, "label_limit exceeded (metric: " STR_FMT ", number of labels: %zu, limit: %lld)",
                 STR_ARG(str_sub(metric, 0, 50)), l.n, (long long)lim->labels);
         return -EINVAL;
     }
     for (size_t i = 0; (lim->label_name_length || lim->label_value_length) && i < l.n; i++) {
         if (lim->label_name_length && l.v[i].name.n > (size_t)lim->label_name_length) {
+            count(in->t->scrape, N_LABEL_LIMIT, 1);
             err_set(&in->err,
                     "label_name_length_limit exceeded (metric: " STR_FMT ", label name: " STR_FMT
                     ", length: %zu, limit: %lld)",
@@ -92,6 +94,7 @@ static int check_labels(struct ingest *in, struct labels l)
             return -EINVAL;
         }
         if (lim->label_value_length && l.v[i].value.n > (size_t)lim->label_value_length) {
+            count(in->t->scrape, N_LABEL_LIMIT, 1);
             err_set(&in->err,
                     "label_value_length_limit exceeded (metric: " STR_FMT ", label name: " STR_FMT
                     ", length: %zu, limit: %lld)",

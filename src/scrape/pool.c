@@ -232,6 +232,8 @@ void pool_sync(struct pool *p)
             if (r == 0)
                 drop(p, c.discovered);
             if (r < 0)
+                count(s, N_SYNC_FAILED, 1);
+            if (r < 0)
                 log_warn("target is not usable", KV_STR("job", p->conf->job), KV_STR("source", g->source),
                          KV_Z("reason", e.msg));
             if (r != 1)

@@ -125,6 +125,8 @@ enum counter {
     N_SAMPLE_LIMIT,
     N_BODY_LIMIT,
     N_TARGET_LIMIT,
+    N_LABEL_LIMIT,
+    N_SYNC_FAILED,
     N_SKIPPED,
     N_TARGETS,
     N_POOLS,
