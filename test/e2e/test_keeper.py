@@ -322,9 +322,9 @@ def test_kill_9_of_the_keeper_leaves_one_of_each(h):
     assert h.app("late")["pid"] != late and h.app("late")["pm2_env"]["status"] in ("online", "waiting restart")
     # Not a line is missing: what it wrote meanwhile waited in the pipe.
     out = h.data / "logs" / "talk-out.log"
-    time.sleep(0.3)
-    lines = [int(x) for x in out.read_text().split()]
-    assert lines == list(range(1, len(lines) + 1)) and len(lines) > 20
+    wait_for(lambda: out.read_text().count("\n") > 20, what="its numbers")
+    lines = [int(x) for x in out.read_text().splitlines(True) if x.endswith("\n")]
+    assert lines == list(range(1, len(lines) + 1))
     # The adopted are managed like any other.
     h("stop", "other")
     assert not any(pid_alive(p) for k, p in before.items() if k[0] == "other")
