@@ -8,7 +8,7 @@
 #include <math.h>
 
 #define POINTS_MAX 11000
-#define STREAM_ABOVE 2000 /* series: larger answers are written piece by piece */
+#define STREAM_ABOVE 20000 /* points: larger answers are written piece by piece */
 
 static void put_bucket_bound(struct buf *b, double v)
 {
@@ -290,7 +290,10 @@ static void run(struct http_req *r, struct api *api, struct query_request *q)
         answer_free(a);
         return;
     }
-    if (a->q.n_series > STREAM_ABOVE) {
+    size_t points = 0;
+    for (size_t i = 0; i < a->q.n_series; i++)
+        points += a->q.series[i].n + 5; /* labels weigh about as much as five points */
+    if (points > STREAM_ABOVE) {
         http_stream(r, 200, "application/json", produce, answer_free, a);
         return;
     }

@@ -375,3 +375,39 @@ def test_abandoned_queries_stop(srv):
         m = re.search(rb"^hune_http_workers_busy (\S+)$", srv.http("/metrics")[2], re.M)
         return float(m.group(1))
     wait_for(lambda: busy() == 0, 10, what="the workers to stop")
+
+
+# ---- processes, under a keeper ----
+
+def test_processes_need_a_credential(hune):
+    if hune("start", "--help", check=False).returncode != 0:
+        pytest.skip("no process verbs")
+    script = hune.file("app.sh", "#!/bin/sh\nn=0\nwhile :; do n=$((n+1)); echo line $n; sleep 0.2; done\n", 0o755)
+    hune("start", script, "--name", "ticker")
+    row = wait_for(lambda: next((p for p in hune.json("/api/hune/v1/processes")["processes"]
+                                 if p["name"] == "ticker" and p["state"] == "online"), None), 10, what="the application")
+    at = f"/api/hune/v1/processes/{row['id']}"
+    assert post(hune, at + "/restart")[0] == 403
+    assert "hune user add" in post(hune, at + "/restart")[1]["error"]
+    eyes = {"Authorization": "Bearer " + hune("token", "add", "eyes", "--role", "viewer").stdout.strip()}
+    hands = {"Authorization": "Bearer " + hune("token", "add", "hands", "--role", "operator").stdout.strip()}
+    time.sleep(1.2)
+    assert post(hune, at + "/restart", headers=eyes)[0] == 403
+    assert post(hune, at + "/restart", headers={**hands, "Content-Type": "text/plain"})[0] == 415
+    assert post(hune, at + "/restart", headers=hands) == (200, {"ok": True})
+    new = wait_for(lambda: next((p for p in hune.json("/api/hune/v1/processes")["processes"]
+                                 if p["name"] == "ticker" and p["state"] == "online" and p["pid"] != row["pid"]), None), 10)
+    assert new["id"] == row["id"]
+    assert post(hune, "/api/hune/v1/processes/999/stop", headers=hands)[0] in (404, 409)
+    assert post(hune, at + "/explode", headers=hands)[0] == 404
+    wait_for(lambda: any(x["text"].startswith("line ") for x in hune.json(at + "/logs?lines=5")["lines"]), 5)
+    assert len(hune.json(at + "/logs?lines=2")["lines"]) == 2
+    s = Stream(hune, at + "/logs/stream")
+    s.until("event: line")
+    s.until('"text":"line ')
+    assert '"name":"ticker"' in s.text
+    wait_for(lambda: any(e["actor"] == "hands" for e in hune.json("/api/hune/v1/events?kind=process.requested")["events"]), 5)
+    assert post(hune, at + "/stop", headers=hands)[0] == 200
+    wait_for(lambda: next(p for p in hune.json("/api/hune/v1/processes")["processes"] if p["name"] == "ticker")["state"] == "stopped", 10)
+    o = hune.json("/api/hune/v1/overview")["processes"]
+    assert o["connected"] is True and o["stopped"] == 1
