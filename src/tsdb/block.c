@@ -89,6 +89,10 @@ int block_open(const struct vfs *v, const char *path, _Atomic uint64_t *corrupti
         r = read_all(v, b->fd, t, sizeof(t), b->size - sizeof(t));
     if (r)
         goto fail;
+    if (memcmp(h, BLOCK_MAGIC, 7) == 0 && h[7] > 1 && get_u32le(h + 12) == hash_crc32c(0, h, 12)) {
+        r = -ENOTSUP; /* a later version's: not ours to judge, least of all to set aside */
+        goto fail;
+    }
     r = -EBADMSG;
     what = "header or trailer damaged";
     if (memcmp(t + 28, BLOCK_END_MAGIC, 8) != 0 || get_u32le(t + 36) != hash_crc32c(0, t, 36))
@@ -114,7 +118,7 @@ int block_open(const struct vfs *v, const char *path, _Atomic uint64_t *corrupti
     *ret = b;
     return 0;
 fail:
-    err_set(e, "%s: %s", path, r == -EBADMSG ? what : err_name(r));
+    err_set(e, "%s: %s", path, r == -EBADMSG ? what : r == -ENOTSUP ? "written by a later version" : err_name(r));
     block_unref(b);
     return r;
 }

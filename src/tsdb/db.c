@@ -35,7 +35,7 @@ static void sort_and_publish(struct tsdb *db, struct blockset_entry *v, size_t n
     blocks_publish(db, NULL, 0, v, n, 0);
 }
 
-static void open_block(struct tsdb *db, const char *path, struct blockset_entry *ret)
+static int open_block(struct tsdb *db, const char *path, struct blockset_entry *ret, struct err *why)
 {
     struct err e = {0};
     int r = block_open(db->vfs, path, &db->count[C_CORRUPTIONS], &ret->b, &e);
@@ -49,7 +49,12 @@ static void open_block(struct tsdb *db, const char *path, struct blockset_entry 
                 (void)db->vfs->rename(db->vfs, del, bad); /* else it is met again at the next start */
             ret->t = NULL;
         }
-        return;
+        return 0;
+    }
+    ret->b = NULL;
+    if (r == -ENOTSUP) {
+        err_set(why, "%s", e.msg);
+        return r;
     }
     count_add(db, C_CORRUPTIONS, 1);
     log_error("block unusable, set aside", KV_Z("why", e.msg));
@@ -57,7 +62,7 @@ static void open_block(struct tsdb *db, const char *path, struct blockset_entry 
         _cleanup_free_ char *bad = xasprintf("%s.bad", path);
         (void)db->vfs->rename(db->vfs, path, bad); /* else it is met again at the next start */
     }
-    ret->b = NULL;
+    return 0;
 }
 
 static int open_blocks(struct tsdb *db, struct err *e)
@@ -70,7 +75,7 @@ static int open_blocks(struct tsdb *db, struct err *e)
     }
     VEC(struct blockset_entry) v = {0};
     db->next_block = 1;
-    for (size_t i = 0; i < names.n; i++) {
+    for (size_t i = 0; i < names.n && !r; i++) {
         _cleanup_free_ char *path = fs_join(db->block_dir, names.v[i]);
         struct blockset_entry entry = {0};
         uint64_t seq;
@@ -81,7 +86,7 @@ static int open_blocks(struct tsdb *db, struct err *e)
         if (!block_name_parse(names.v[i], &seq))
             continue;
         db->next_block = MAX(db->next_block, seq + 1);
-        open_block(db, path, &entry);
+        r = open_block(db, path, &entry, e);
         if (entry.b && entry.b->meta.seq != seq) { /* somebody renamed it: two might claim one number */
             log_error("block has another number than its name", KV_Z("path", path));
             count_add(db, C_CORRUPTIONS, 1);
@@ -93,6 +98,14 @@ static int open_blocks(struct tsdb *db, struct err *e)
             vec_push(&v, entry);
     }
     fs_names_free(&names);
+    if (r) {
+        for (size_t i = 0; i < v.n; i++) {
+            block_unref(v.v[i].b);
+            tombs_unref(v.v[i].t);
+        }
+        vec_done(&v);
+        return r;
+    }
     /* A crash between a compaction's rename and the removal of what it replaces. */
     bool *replaced = xcalloc(v.n + 1, sizeof(*replaced));
     for (size_t k = 0; k < v.n; k++)

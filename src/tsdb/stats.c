@@ -134,7 +134,7 @@ void tsdb_cardinality(struct tsdb *db, size_t max, struct arena *a, struct tsdb_
     struct arena *names = arena_new(0);
     for (size_t i = 0; i < db->index.pairs.n; i++) {
         const struct hpair *p = &db->index.pairs.v[i];
-        if (!p->value || p->n < least)
+        if (!p->value || p->n < least || max == 0)
             continue;
         struct label l = hindex_label(&db->index, (uint32_t)i);
         if (pairs.n < max || p->n > pairs.v[pairs.n - 1].value || p->n == least)

@@ -134,7 +134,8 @@ static int check_header(struct wal_reader *r, uint32_t seg)
         r->pos = WAL_SEGMENT_HEADER;
         return 0;
     }
-    if (r->n >= 9 && memcmp(r->buf, WAL_SEGMENT_MAGIC, 7) == 0 && r->buf[7] != 1 && r->buf[7] < 32)
+    if (r->n >= WAL_SEGMENT_HEADER && memcmp(r->buf, WAL_SEGMENT_MAGIC, 7) == 0 &&
+        get_u32le(r->buf + 12) == hash_crc32c(0, r->buf, 12) && r->buf[7] > 1)
         return -ENOTSUP; /* a later version's */
     r->pos = 0;          /* a damaged header: the records behind it stand for themselves */
     return 0;
