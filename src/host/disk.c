@@ -96,18 +96,18 @@ bool host_diskstats(struct host *h)
         return false;
     while (n < DISKS && str_line(&text, &line)) {
         struct disk *d = &disks[n];
-        if (!host_word(&line, &major) || !host_word(&line, &minor) || !host_word(&line, &name) || name.n >= sizeof(d->name) ||
-            skip_device(name))
+        if (!host_word(&line, &major) || !host_word(&line, &minor) || !host_word(&line, &name) ||
+            name.n >= sizeof(d->name) || skip_device(name))
             continue;
         (void)snprintf(d->name, sizeof(d->name), STR_FMT, STR_ARG(name));
         (void)snprintf(d->major, sizeof(d->major), STR_FMT, STR_ARG(str_sub(major, 0, 11)));
         (void)snprintf(d->minor, sizeof(d->minor), STR_FMT, STR_ARG(str_sub(minor, 0, 11)));
         for (d->n = 0; d->n < FIELDS && host_word(&line, &w); d->n++)
-            d->v[d->n] = num(w);
+            d->v[d->n] = host_num(w);
         n++;
     }
     if (n)
-        family(h, "node_disk_info", "What a disk is.", METRIC_GAUGE);
+        host_family(h, "node_disk_info", "What a disk is.", METRIC_GAUGE);
     for (size_t i = 0; i < n; i++) {
         const char *keys[5] = {"ID_MODEL", "ID_PATH", "ID_REVISION", "ID_SERIAL_SHORT", "ID_WWN"};
         char v[5][128];
@@ -128,9 +128,9 @@ bool host_diskstats(struct host *h)
             if (disks[i].n <= (size_t)rows[k].field)
                 continue; /* an older kernel */
             if (!said)
-                family(h, rows[k].name, rows[k].help, rows[k].type);
+                host_family(h, rows[k].name, rows[k].help, rows[k].type);
             said = true;
-            sample1(h, "device", str_of(disks[i].name), disks[i].v[rows[k].field] * rows[k].scale);
+            host_sample1(h, "device", str_of(disks[i].name), disks[i].v[rows[k].field] * rows[k].scale);
         }
     }
     return true;
@@ -305,7 +305,8 @@ bool host_filesystem(struct host *h)
         return false;
     while (n < MOUNTS && str_line(&text, &line)) {
         struct host_filesystem *f = &fs[n];
-        if (!host_word(&line, &device) || !host_word(&line, &mount) || !host_word(&line, &type) || !host_word(&line, &options))
+        if (!host_word(&line, &device) || !host_word(&line, &mount) || !host_word(&line, &type) ||
+            !host_word(&line, &options))
             continue;
         *f = (struct host_filesystem){.error = false};
         unescape(device, f->device, sizeof(f->device));
@@ -342,11 +343,11 @@ bool host_filesystem(struct host *h)
             if (!error && fs[i].error)
                 continue;
             if (!said && !flag)
-                family(h, rows[k].name, rows[k].help, METRIC_GAUGE);
+                host_family(h, rows[k].name, rows[k].help, METRIC_GAUGE);
             else if (!said)
-                family(h, error ? "node_filesystem_device_error" : "node_filesystem_readonly",
-                       error ? "Whether a filesystem could not be asked." : "Whether a filesystem is read-only.",
-                       METRIC_GAUGE);
+                host_family(h, error ? "node_filesystem_device_error" : "node_filesystem_readonly",
+                            error ? "Whether a filesystem could not be asked." : "Whether a filesystem is read-only.",
+                            METRIC_GAUGE);
             said = true;
             double v = error  ? fs[i].error
                        : flag ? fs[i].readonly

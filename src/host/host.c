@@ -154,7 +154,7 @@ bool host_peek_f64(struct host *h, char kind, const char *path, double *ret)
     struct str s;
     if (!host_peek(h, kind, path, &s) || str_empty(s))
         return false;
-    *ret = num(s);
+    *ret = host_num(s);
     return true;
 }
 
@@ -171,7 +171,7 @@ bool host_word(struct str *s, struct str *ret)
     return ret->n > 0;
 }
 
-double num(struct str s)
+double host_num(struct str s)
 {
     bool neg = s.n && s.p[0] == '-';
     size_t i = neg;
@@ -191,7 +191,7 @@ double num(struct str s)
     return neg ? -v : v;
 }
 
-double hexnum(struct str s)
+double host_hexnum(struct str s)
 {
     uint64_t v = 0;
     for (size_t i = 0; i < s.n; i++) {
@@ -205,44 +205,44 @@ double hexnum(struct str s)
     return (double)v;
 }
 
-void family(struct host *h, const char *name, const char *help, enum metric_type type)
+void host_family(struct host *h, const char *name, const char *help, enum metric_type type)
 {
     h->out->family(h->out, str_of(name), str_of(help), type);
 }
 
-void sample0(struct host *h, double v)
+void host_sample0(struct host *h, double v)
 {
     h->out->sample(h->out, STR(""), NULL, 0, v);
 }
 
-void sample1(struct host *h, const char *label, struct str value, double v)
+void host_sample1(struct host *h, const char *label, struct str value, double v)
 {
     const struct metric_label l[] = {{str_of(label), value}};
     h->out->sample(h->out, STR(""), l, 1, v);
 }
 
-void sample2(struct host *h, const char *l1, struct str v1, const char *l2, struct str v2, double v)
+void host_sample2(struct host *h, const char *l1, struct str v1, const char *l2, struct str v2, double v)
 {
     const struct metric_label l[] = {{str_of(l1), v1}, {str_of(l2), v2}};
     h->out->sample(h->out, STR(""), l, 2, v);
 }
 
-void gauge(struct host *h, const char *name, const char *help, double v)
+void host_gauge(struct host *h, const char *name, const char *help, double v)
 {
-    family(h, name, help, METRIC_GAUGE);
-    sample0(h, v);
+    host_family(h, name, help, METRIC_GAUGE);
+    host_sample0(h, v);
 }
 
-void counter(struct host *h, const char *name, const char *help, double v)
+void host_counter(struct host *h, const char *name, const char *help, double v)
 {
-    family(h, name, help, METRIC_COUNTER);
-    sample0(h, v);
+    host_family(h, name, help, METRIC_COUNTER);
+    host_sample0(h, v);
 }
 
-void untyped(struct host *h, const char *name, const char *help, double v)
+void host_untyped(struct host *h, const char *name, const char *help, double v)
 {
-    family(h, name, help, METRIC_UNTYPED);
-    sample0(h, v);
+    host_family(h, name, help, METRIC_UNTYPED);
+    host_sample0(h, v);
 }
 
 void host_collect(void *ctx, struct metrics_out *out)
@@ -259,16 +259,16 @@ void host_collect(void *ctx, struct metrics_out *out)
         ok[i] = collectors[i].fn(h);
         took[i] = (double)(clock_mono_ns(&clock_real) - start) * 1e-9;
     }
-    family(h, "node_scrape_collector_duration_seconds", "Time one part of the host collector took.", METRIC_GAUGE);
+    host_family(h, "node_scrape_collector_duration_seconds", "Time one part of the host collector took.", METRIC_GAUGE);
     for (size_t i = 0; i < ARRAY_LEN(collectors); i++)
         if (!collectors[i].optional || h->o.processes)
-            sample1(h, "collector", str_of(collectors[i].name), took[i]);
-    family(h, "node_scrape_collector_success", "Whether one part of the host collector found what it tells.",
-           METRIC_GAUGE);
+            host_sample1(h, "collector", str_of(collectors[i].name), took[i]);
+    host_family(h, "node_scrape_collector_success", "Whether one part of the host collector found what it tells.",
+                METRIC_GAUGE);
     for (size_t i = 0; i < ARRAY_LEN(collectors); i++)
         if (!collectors[i].optional || h->o.processes)
-            sample1(h, "collector", str_of(collectors[i].name), ok[i]);
-    family(h, "node_exporter_build_info", "Who collects: hune, with node_exporter's names.", METRIC_GAUGE);
+            host_sample1(h, "collector", str_of(collectors[i].name), ok[i]);
+    host_family(h, "node_exporter_build_info", "Who collects: hune, with node_exporter's names.", METRIC_GAUGE);
     const struct metric_label info[] = {{STR("branch"), STR("hune")},
                                         {STR("goversion"), STR("")},
                                         {STR("revision"), STR("")},

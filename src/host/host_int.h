@@ -39,16 +39,16 @@ bool host_peek_f64(struct host *h, char kind, const char *path, double *ret);
 
 /* Next word of s (blanks, tabs, newlines between); false at the end. */
 bool host_word(struct str *s, struct str *ret);
-double num(struct str s); /* decimal integer or simple fraction; 0 when it is none */
-double hexnum(struct str s);
+double host_num(struct str s); /* decimal integer or simple fraction; 0 when it is none */
+double host_hexnum(struct str s);
 
-void gauge(struct host *h, const char *name, const char *help, double v);
-void counter(struct host *h, const char *name, const char *help, double v);
-void untyped(struct host *h, const char *name, const char *help, double v);
-void family(struct host *h, const char *name, const char *help, enum metric_type type);
-void sample0(struct host *h, double v);
-void sample1(struct host *h, const char *label, struct str value, double v);
-void sample2(struct host *h, const char *l1, struct str v1, const char *l2, struct str v2, double v);
+void host_gauge(struct host *h, const char *name, const char *help, double v);
+void host_counter(struct host *h, const char *name, const char *help, double v);
+void host_untyped(struct host *h, const char *name, const char *help, double v);
+void host_family(struct host *h, const char *name, const char *help, enum metric_type type);
+void host_sample0(struct host *h, double v);
+void host_sample1(struct host *h, const char *label, struct str value, double v);
+void host_sample2(struct host *h, const char *l1, struct str v1, const char *l2, struct str v2, double v);
 
 /* Collectors: false when the kernel does not have what they tell (node_scrape_collector_success 0). */
 bool host_stat(struct host *h);

@@ -16,10 +16,10 @@ bool host_cpu(struct host *h)
         return false;
     double hz = (double)sysconf(_SC_CLK_TCK);
     for (int pass = 0; pass < 2; pass++) { /* a family at a time: guest time, then the rest */
-        family(h, pass ? "node_cpu_seconds_total" : "node_cpu_guest_seconds_total",
-               pass ? "Seconds each processor spent in each mode."
-                    : "Seconds each processor spent for virtual machines, part of user and nice.",
-               METRIC_COUNTER);
+        host_family(h, pass ? "node_cpu_seconds_total" : "node_cpu_guest_seconds_total",
+                    pass ? "Seconds each processor spent in each mode."
+                         : "Seconds each processor spent for virtual machines, part of user and nice.",
+                    METRIC_COUNTER);
         struct str rest = text, line, w;
         while (str_line(&rest, &line)) {
             double v[10] = {0};
@@ -28,13 +28,13 @@ bool host_cpu(struct host *h)
             (void)host_word(&line, &w); /* there is one: checked above */
             struct str cpu = str_sub(w, 3, w.n), f;
             for (size_t i = 0; i < ARRAY_LEN(v) && host_word(&line, &f); i++)
-                v[i] = num(f) / hz;
+                v[i] = host_num(f) / hz;
             if (pass == 0) {
-                sample2(h, "cpu", cpu, "mode", STR("nice"), v[9]);
-                sample2(h, "cpu", cpu, "mode", STR("user"), v[8]);
+                host_sample2(h, "cpu", cpu, "mode", STR("nice"), v[9]);
+                host_sample2(h, "cpu", cpu, "mode", STR("user"), v[8]);
             }
             for (size_t i = 0; pass == 1 && i < ARRAY_LEN(modes); i++)
-                sample2(h, "cpu", cpu, "mode", str_of(modes[i].mode), v[modes[i].column]);
+                host_sample2(h, "cpu", cpu, "mode", str_of(modes[i].mode), v[modes[i].column]);
         }
     }
     return true;
@@ -61,8 +61,8 @@ bool host_stat(struct host *h)
             continue;
         for (size_t i = 0; i < ARRAY_LEN(rows); i++)
             if (str_eqz(key, rows[i].key)) {
-                family(h, rows[i].name, rows[i].help, rows[i].type);
-                sample0(h, num(v));
+                host_family(h, rows[i].name, rows[i].help, rows[i].type);
+                host_sample0(h, host_num(v));
             }
     }
     return true;
@@ -79,7 +79,7 @@ bool host_schedstat(struct host *h)
     if (!host_read(h, 'p', "schedstat", &text))
         return false;
     for (int k = 0; k < 3; k++) {
-        family(h, names[k], help[k], METRIC_COUNTER);
+        host_family(h, names[k], help[k], METRIC_COUNTER);
         struct str rest = text, line, w;
         while (str_line(&rest, &line)) {
             if (!str_starts(line, STR("cpu")) || !host_word(&line, &w))
@@ -87,7 +87,7 @@ bool host_schedstat(struct host *h)
             struct str cpu = str_sub(w, 3, w.n), f = STR_NULL;
             for (int i = 0; i < 7 + k && host_word(&line, &f); i++)
                 ;
-            sample1(h, "cpu", cpu, k < 2 ? num(f) / 1e9 : num(f));
+            host_sample1(h, "cpu", cpu, k < 2 ? host_num(f) / 1e9 : host_num(f));
         }
     }
     return true;
@@ -103,7 +103,7 @@ bool host_softnet(struct host *h)
     if (!host_read(h, 'p', "net/softnet_stat", &text))
         return false;
     for (int k = 0; k < 3; k++) {
-        family(h, names[k], help[k], METRIC_COUNTER);
+        host_family(h, names[k], help[k], METRIC_COUNTER);
         struct str rest = text, line;
         for (int cpu = 0; str_line(&rest, &line); cpu++) {
             struct str f[13];
@@ -112,9 +112,9 @@ bool host_softnet(struct host *h)
                 n++;
             char id[16];
             /* since Linux 5.10 the 13th column tells which processor it is */
-            int len = snprintf(id, sizeof(id), "%d", n == ARRAY_LEN(f) ? (int)hexnum(f[12]) : cpu);
+            int len = snprintf(id, sizeof(id), "%d", n == ARRAY_LEN(f) ? (int)host_hexnum(f[12]) : cpu);
             if (n > 2)
-                sample1(h, "cpu", str_make(id, (size_t)len), hexnum(f[k]));
+                host_sample1(h, "cpu", str_make(id, (size_t)len), host_hexnum(f[k]));
         }
     }
     return true;
@@ -129,7 +129,7 @@ bool host_loadavg(struct host *h)
     if (!host_read(h, 'p', "loadavg", &text))
         return false;
     for (int i = 0; i < 3 && host_word(&text, &w); i++)
-        gauge(h, names[i], help[i], num(w));
+        host_gauge(h, names[i], help[i], host_num(w));
     return true;
 }
 
@@ -153,7 +153,7 @@ bool host_meminfo(struct host *h)
         if (kb)
             n += (size_t)snprintf(name + n, sizeof(name) - n, "_bytes");
         h->out->family(h->out, str_make(name, n), STR("Field of /proc/meminfo."), METRIC_GAUGE);
-        sample0(h, kb ? num(v) * 1024 : num(v));
+        host_sample0(h, kb ? host_num(v) * 1024 : host_num(v));
     }
     return true;
 }
@@ -172,7 +172,7 @@ bool host_vmstat(struct host *h)
             continue;
         char name[128];
         (void)snprintf(name, sizeof(name), "node_vmstat_" STR_FMT, STR_ARG(key)); /* kernel names are short */
-        untyped(h, name, "Field of /proc/vmstat.", num(v));
+        host_untyped(h, name, "Field of /proc/vmstat.", host_num(v));
     }
     return true;
 }
@@ -196,11 +196,11 @@ bool host_pressure(struct host *h)
             ptrdiff_t at = str_find(line, STR("total="));
             if (at < 0)
                 continue;
-            double s = num(str_sub(line, (size_t)at + 6, line.n)) / 1000 / 1000;
+            double s = host_num(str_sub(line, (size_t)at + 6, line.n)) / 1000 / 1000;
             if (str_starts(line, STR("some")))
-                counter(h, rows[i].waiting, "Seconds in which some process waited for this resource.", s);
+                host_counter(h, rows[i].waiting, "Seconds in which some process waited for this resource.", s);
             else if (rows[i].stalled)
-                counter(h, rows[i].stalled, "Seconds in which all processes waited for this resource.", s);
+                host_counter(h, rows[i].stalled, "Seconds in which all processes waited for this resource.", s);
         }
     }
     return any;
@@ -209,10 +209,11 @@ bool host_pressure(struct host *h)
 bool host_filefd(struct host *h)
 {
     struct str text, a, b, c;
-    if (!host_read(h, 'p', "sys/fs/file-nr", &text) || !host_word(&text, &a) || !host_word(&text, &b) || !host_word(&text, &c))
+    if (!host_read(h, 'p', "sys/fs/file-nr", &text) || !host_word(&text, &a) || !host_word(&text, &b) ||
+        !host_word(&text, &c))
         return false;
-    gauge(h, "node_filefd_allocated", "File handles in use.", num(a));
-    gauge(h, "node_filefd_maximum", "Most file handles the system allows.", num(c));
+    host_gauge(h, "node_filefd_allocated", "File handles in use.", host_num(a));
+    host_gauge(h, "node_filefd_maximum", "Most file handles the system allows.", host_num(c));
     return true;
 }
 
@@ -221,9 +222,9 @@ bool host_entropy(struct host *h)
     struct str text, w;
     if (!host_read(h, 'p', "sys/kernel/random/entropy_avail", &text) || !host_word(&text, &w))
         return false;
-    gauge(h, "node_entropy_available_bits", "Bits of entropy there are.", num(w));
+    host_gauge(h, "node_entropy_available_bits", "Bits of entropy there are.", host_num(w));
     if (host_read(h, 'p', "sys/kernel/random/poolsize", &text) && host_word(&text, &w))
-        gauge(h, "node_entropy_pool_size_bits", "Bits of entropy the pool can hold.", num(w));
+        host_gauge(h, "node_entropy_pool_size_bits", "Bits of entropy the pool can hold.", host_num(w));
     return true;
 }
 
@@ -254,9 +255,9 @@ bool host_cpufreq(struct host *h)
                 continue;
             }
             if (!said)
-                family(h, rows[i].name, rows[i].help, METRIC_GAUGE);
+                host_family(h, rows[i].name, rows[i].help, METRIC_GAUGE);
             said = true;
-            sample1(h, "cpu", str_of(id), khz * 1000);
+            host_sample1(h, "cpu", str_of(id), khz * 1000);
         }
     }
     return true;
@@ -283,22 +284,22 @@ bool host_processes(struct host *h)
         states[(unsigned char)w.p[0] & 127]++;
         for (int i = 0; i < 17; i++)
             (void)host_word(&rest, &w); /* up to num_threads; a short line leaves the last word, which is harmless */
-        threads += (size_t)num(w);
+        threads += (size_t)host_num(w);
         pids++;
     }
     (void)closedir(d); /* only read from */
-    gauge(h, "node_processes_threads", "Threads of all processes.", (double)threads);
-    gauge(h, "node_processes_pids", "Processes.", (double)pids);
-    family(h, "node_processes_state", "Processes in each state.", METRIC_GAUGE);
+    host_gauge(h, "node_processes_threads", "Threads of all processes.", (double)threads);
+    host_gauge(h, "node_processes_pids", "Processes.", (double)pids);
+    host_family(h, "node_processes_state", "Processes in each state.", METRIC_GAUGE);
     for (size_t i = 0; i < ARRAY_LEN(states); i++) {
         char c = (char)i;
         if (states[i])
-            sample1(h, "state", str_make(&c, 1), (double)states[i]);
+            host_sample1(h, "state", str_make(&c, 1), (double)states[i]);
     }
     double v;
     if (host_peek_f64(h, 'p', "sys/kernel/threads-max", &v))
-        gauge(h, "node_processes_max_threads", "Most threads the system allows.", v);
+        host_gauge(h, "node_processes_max_threads", "Most threads the system allows.", v);
     if (host_peek_f64(h, 'p', "sys/kernel/pid_max", &v))
-        gauge(h, "node_processes_max_processes", "Highest process number.", v);
+        host_gauge(h, "node_processes_max_processes", "Highest process number.", v);
     return true;
 }

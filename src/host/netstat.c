@@ -40,7 +40,7 @@ static void tell(struct host *h, struct str proto, struct str field, struct str 
         return;
     (void)snprintf(name, sizeof(name), "node_netstat_" STR_FMT "_" STR_FMT, STR_ARG(proto),
                    STR_ARG(field)); /* bounded above */
-    untyped(h, name, "Counter of the network stack.", num(value));
+    host_untyped(h, name, "Counter of the network stack.", host_num(value));
 }
 
 /* Pairs of lines: "Tcp: Name Name" and "Tcp: 1 2". */
@@ -62,7 +62,8 @@ static bool pairs(struct host *h, const char *file)
 
 bool host_netstat(struct host *h)
 {
-    bool ok = pairs(h, "net/netstat") & pairs(h, "net/snmp");
+    bool ok = pairs(h, "net/netstat");
+    ok = pairs(h, "net/snmp") && ok;
     struct str text, line, key, v;
     if (!host_read(h, 'p', "net/snmp6", &text))
         return ok; /* no IPv6 here */
@@ -89,10 +90,10 @@ static bool sockets_of(struct host *h, const char *file)
             int n = snprintf(name, sizeof(name), "node_sockstat_" STR_FMT "_" STR_FMT, STR_ARG(proto), STR_ARG(key));
             if (n < 0 || (size_t)n + 7 > sizeof(name))
                 continue;
-            gauge(h, name, "Sockets of this kind.", num(v));
+            host_gauge(h, name, "Sockets of this kind.", host_num(v));
             if (str_eqz(key, "mem")) {
                 (void)snprintf(name + n, sizeof(name) - (size_t)n, "_bytes"); /* room checked above */
-                gauge(h, name, "Memory of sockets of this kind.", num(v) * page);
+                host_gauge(h, name, "Memory of sockets of this kind.", host_num(v) * page);
             }
         }
     }
@@ -129,9 +130,9 @@ bool host_arp(struct host *h)
             found[i].n++;
     }
     if (n)
-        family(h, "node_arp_entries", "Entries of the ARP table.", METRIC_GAUGE);
+        host_family(h, "node_arp_entries", "Entries of the ARP table.", METRIC_GAUGE);
     for (size_t i = 0; i < n; i++)
-        sample1(h, "device", found[i].device, (double)found[i].n);
+        host_sample1(h, "device", found[i].device, (double)found[i].n);
     return true;
 }
 
@@ -142,9 +143,9 @@ bool host_conntrack(struct host *h)
     struct str text, line, w;
     if (!host_read(h, 'p', "sys/net/netfilter/nf_conntrack_count", &text) || !host_word(&text, &w))
         return true; /* connection tracking is not in use */
-    gauge(h, "node_nf_conntrack_entries", "Connections tracked.", num(w));
+    host_gauge(h, "node_nf_conntrack_entries", "Connections tracked.", host_num(w));
     if (host_read(h, 'p', "sys/net/netfilter/nf_conntrack_max", &text) && host_word(&text, &w))
-        gauge(h, "node_nf_conntrack_entries_limit", "Most connections that can be tracked.", num(w));
+        host_gauge(h, "node_nf_conntrack_entries_limit", "Most connections that can be tracked.", host_num(w));
     double sums[ARRAY_LEN(wanted_columns)] = {0};
     int column[ARRAY_LEN(wanted_columns)];
     for (size_t i = 0; i < ARRAY_LEN(column); i++)
@@ -159,11 +160,11 @@ bool host_conntrack(struct host *h)
         for (int c = 0; host_word(&line, &w); c++)
             for (size_t i = 0; i < ARRAY_LEN(column); i++)
                 if (column[i] == c)
-                    sums[i] += hexnum(w);
+                    sums[i] += host_hexnum(w);
     for (size_t i = 0; i < ARRAY_LEN(column); i++) {
         char name[80];
         (void)snprintf(name, sizeof(name), "node_nf_conntrack_stat_%s", wanted_columns[i]); /* longest name fits */
-        gauge(h, name, "Counter of connection tracking.", sums[i]);
+        host_gauge(h, name, "Counter of connection tracking.", sums[i]);
     }
     return true;
 }
@@ -183,15 +184,15 @@ bool host_udp_queues(struct host *h)
                 ;
             struct str a, b;
             if (str_cut(w, ':', &a, &b)) {
-                tx += hexnum(a);
-                rx += hexnum(b);
+                tx += host_hexnum(a);
+                rx += host_hexnum(b);
             }
         }
         if (!said)
-            family(h, "node_udp_queues", "Bytes in the queues of UDP sockets.", METRIC_GAUGE);
+            host_family(h, "node_udp_queues", "Bytes in the queues of UDP sockets.", METRIC_GAUGE);
         said = true;
-        sample2(h, "ip", str_of(ips[i]), "queue", STR("rx"), rx);
-        sample2(h, "ip", str_of(ips[i]), "queue", STR("tx"), tx);
+        host_sample2(h, "ip", str_of(ips[i]), "queue", STR("rx"), rx);
+        host_sample2(h, "ip", str_of(ips[i]), "queue", STR("tx"), tx);
     }
     return said;
 }

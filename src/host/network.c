@@ -197,13 +197,13 @@ static void ask_more(struct host *h, struct iface *l, int sock)
         struct str s;
         (void)snprintf(path, sizeof(path), "class/net/%s/%s", l->name, files[i].file); /* names are below 32 bytes */
         if (host_read(h, 's', path, &s) && s.n)
-            set(l, files[i].k, str_starts(s, STR("0x")) ? hexnum(str_sub(str_trim(s), 2, s.n)) : num(s));
+            set(l, files[i].k, str_starts(s, STR("0x")) ? host_hexnum(str_sub(str_trim(s), 2, s.n)) : host_num(s));
     }
     if (sock < 0)
         return;
-    struct {
+    union { /* the kernel writes link mode masks behind the settings */
         struct ethtool_link_settings s;
-        uint32_t masks[3 * 128];
+        uint32_t room[sizeof(struct ethtool_link_settings) / 4 + 3 * 128];
     } q = {.s = {.cmd = ETHTOOL_GLINKSETTINGS}};
     struct ifreq ifr = {.ifr_data = (char *)&q};
     (void)snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%.15s", l->name);
@@ -281,7 +281,7 @@ static bool read_proc(struct host *h, struct iface *links, size_t *ret_n)
         *l = (struct iface){.has_stats = true};
         (void)snprintf(l->name, sizeof(l->name), STR_FMT, STR_ARG(str_sub(str_trim(name), 0, 31)));
         for (int i = 0; i < 16 && host_word(&line, &w); i++)
-            v[i] = num(w);
+            v[i] = host_num(w);
         l->stats = (struct rtnl_link_stats64){.rx_bytes = (uint64_t)v[0],
                                               .rx_packets = (uint64_t)v[1],
                                               .rx_errors = (uint64_t)v[2],
@@ -341,7 +341,7 @@ bool host_network(struct host *h)
             ask_more(h, &links[i], sock);
         if (sock >= 0)
             (void)close(sock); /* nothing was sent */
-        family(h, "node_network_info", "What an interface is.", METRIC_GAUGE);
+        host_family(h, "node_network_info", "What an interface is.", METRIC_GAUGE);
         for (size_t i = 0; i < n; i++) {
             const struct metric_label l[] = {
                 {STR("address"), str_of(links[i].address)}, {STR("broadcast"), str_of(links[i].broadcast)},
@@ -356,9 +356,9 @@ bool host_network(struct host *h)
             if (!links[i].has[rows[k].k])
                 continue;
             if (!said)
-                family(h, rows[k].name, rows[k].help, rows[k].type);
+                host_family(h, rows[k].name, rows[k].help, rows[k].type);
             said = true;
-            sample1(h, "device", str_of(links[i].name), links[i].v[rows[k].k]);
+            host_sample1(h, "device", str_of(links[i].name), links[i].v[rows[k].k]);
         }
     }
     for (size_t k = 0; k < ARRAY_LEN(stat_names); k++) {
@@ -369,9 +369,9 @@ bool host_network(struct host *h)
             if (!links[i].has_stats || (!full && k == 8)) /* /proc/net/dev has no column for nohandler */
                 continue;
             if (!said)
-                family(h, name, "Counter of a network interface.", METRIC_COUNTER);
+                host_family(h, name, "Counter of a network interface.", METRIC_COUNTER);
             said = true;
-            sample1(h, "device", str_of(links[i].name), stat_of(&links[i].stats, (int)k));
+            host_sample1(h, "device", str_of(links[i].name), stat_of(&links[i].stats, (int)k));
         }
     }
     return true;

@@ -27,21 +27,21 @@ static bool read_stat(int dirfd, const char *name, double hz, struct proc *p)
     ptrdiff_t close = str_rchr(s, ')'); /* the name may hold anything, brackets too */
     if (close < 0)
         return false;
-    *p = (struct proc){.pid = (pid_t)num(str_of(name))};
+    *p = (struct proc){.pid = (pid_t)host_num(str_of(name))};
     s = str_sub(s, (size_t)close + 1, s.n);
     for (int field = 3; field <= 24 && host_word(&s, &w); field++) { /* proc(5) */
         if (field == 4)
-            p->parent = (pid_t)num(w);
+            p->parent = (pid_t)host_num(w);
         else if (field >= 14 && field <= 17) /* utime, stime and those of reaped children */
-            p->cpu_s += num(w) / hz;
+            p->cpu_s += host_num(w) / hz;
         else if (field == 20)
-            p->threads = (uint64_t)num(w);
+            p->threads = (uint64_t)host_num(w);
         else if (field == 22)
-            p->start_ticks = (uint64_t)num(w);
+            p->start_ticks = (uint64_t)host_num(w);
         else if (field == 23)
-            p->vsize = (uint64_t)num(w);
+            p->vsize = (uint64_t)host_num(w);
         else if (field == 24)
-            p->rss_pages = (uint64_t)num(w);
+            p->rss_pages = (uint64_t)host_num(w);
     }
     return true;
 }
@@ -82,7 +82,7 @@ static double boot_s(int dirfd)
         (void)close(fd); /* only read from */
     struct str s = str_make(text, n > 0 ? (size_t)n : 0);
     ptrdiff_t at = str_find(s, STR("btime "));
-    return at < 0 ? 0 : num(str_sub(s, (size_t)at + 6, s.n));
+    return at < 0 ? 0 : host_num(str_sub(s, (size_t)at + 6, s.n));
 }
 
 int host_process_sample(const char *procfs, const pid_t *pids, size_t n, struct host_process *out)

@@ -12,10 +12,11 @@ bool host_time(struct host *h)
     struct timespec now;
     struct tm tm;
     (void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail */
-    gauge(h, "node_time_seconds", "The machine's time, Unix seconds.", (double)now.tv_sec + (double)now.tv_nsec / 1e9);
+    host_gauge(h, "node_time_seconds", "The machine's time, Unix seconds.",
+               (double)now.tv_sec + (double)now.tv_nsec / 1e9);
     if (localtime_r(&now.tv_sec, &tm)) {
-        family(h, "node_time_zone_offset_seconds", "Offset of the local time zone.", METRIC_GAUGE);
-        sample1(h, "time_zone", str_of(tm.tm_zone), (double)tm.tm_gmtoff);
+        host_family(h, "node_time_zone_offset_seconds", "Offset of the local time zone.", METRIC_GAUGE);
+        host_sample1(h, "time_zone", str_of(tm.tm_zone), (double)tm.tm_gmtoff);
     }
     for (int dev = 0; dev < 8; dev++) {
         char path[96], id[16];
@@ -24,13 +25,13 @@ bool host_time(struct host *h)
         (void)snprintf(path, sizeof(path), "devices/system/clocksource/clocksource%d/available_clocksource", dev);
         if (!host_peek(h, 's', path, &s))
             break;
-        family(h, "node_time_clocksource_available_info", "Clock sources there are.", METRIC_GAUGE);
+        host_family(h, "node_time_clocksource_available_info", "Clock sources there are.", METRIC_GAUGE);
         while (host_word(&s, &w))
-            sample2(h, "clocksource", w, "device", str_of(id), 1);
+            host_sample2(h, "clocksource", w, "device", str_of(id), 1);
         (void)snprintf(path, sizeof(path), "devices/system/clocksource/clocksource%d/current_clocksource", dev);
         if (host_peek(h, 's', path, &s)) {
-            family(h, "node_time_clocksource_current_info", "The clock source in use.", METRIC_GAUGE);
-            sample2(h, "clocksource", s, "device", str_of(id), 1);
+            host_family(h, "node_time_clocksource_current_info", "The clock source in use.", METRIC_GAUGE);
+            host_sample2(h, "clocksource", s, "device", str_of(id), 1);
         }
     }
     return true;
@@ -44,24 +45,29 @@ bool host_timex(struct host *h)
         return false;
     const double ppm = 1000000.0 * 65536.0; /* scaled parts per million with a 16-bit fraction */
     double div = t.status & STA_NANO ? 1e9 : 1e6;
-    gauge(h, "node_timex_sync_status", "Whether the clock is synchronised.", state != TIME_ERROR);
-    gauge(h, "node_timex_offset_seconds", "Offset between the machine's clock and its reference.",
-          (double)t.offset / div);
-    gauge(h, "node_timex_frequency_adjustment_ratio", "Correction of the clock's frequency.", 1 + (double)t.freq / ppm);
-    gauge(h, "node_timex_maxerror_seconds", "Largest error the clock may have.", (double)t.maxerror / 1e6);
-    gauge(h, "node_timex_estimated_error_seconds", "Error the clock is thought to have.", (double)t.esterror / 1e6);
-    gauge(h, "node_timex_status", "Status bits of the clock.", t.status);
-    gauge(h, "node_timex_loop_time_constant", "Time constant of the phase-locked loop.", (double)t.constant);
-    gauge(h, "node_timex_tick_seconds", "Seconds between clock ticks.", (double)t.tick / 1e6);
-    gauge(h, "node_timex_pps_frequency_hertz", "Frequency of the pulse-per-second signal.", (double)t.ppsfreq / ppm);
-    gauge(h, "node_timex_pps_jitter_seconds", "Jitter of the pulse-per-second signal.", (double)t.jitter / div);
-    gauge(h, "node_timex_pps_shift_seconds", "Interval of the pulse-per-second calibration.", t.shift);
-    gauge(h, "node_timex_pps_stability_hertz", "Stability of the pulse-per-second signal.", (double)t.stabil / ppm);
-    counter(h, "node_timex_pps_jitter_total", "Times the jitter limit was exceeded.", (double)t.jitcnt);
-    counter(h, "node_timex_pps_calibration_total", "Pulse-per-second calibrations.", (double)t.calcnt);
-    counter(h, "node_timex_pps_error_total", "Pulse-per-second calibration errors.", (double)t.errcnt);
-    counter(h, "node_timex_pps_stability_exceeded_total", "Times the stability limit was exceeded.", (double)t.stbcnt);
-    gauge(h, "node_timex_tai_offset_seconds", "Offset of international atomic time.", t.tai);
+    host_gauge(h, "node_timex_sync_status", "Whether the clock is synchronised.", state != TIME_ERROR);
+    host_gauge(h, "node_timex_offset_seconds", "Offset between the machine's clock and its reference.",
+               (double)t.offset / div);
+    host_gauge(h, "node_timex_frequency_adjustment_ratio", "Correction of the clock's frequency.",
+               1 + (double)t.freq / ppm);
+    host_gauge(h, "node_timex_maxerror_seconds", "Largest error the clock may have.", (double)t.maxerror / 1e6);
+    host_gauge(h, "node_timex_estimated_error_seconds", "Error the clock is thought to have.",
+               (double)t.esterror / 1e6);
+    host_gauge(h, "node_timex_status", "Status bits of the clock.", t.status);
+    host_gauge(h, "node_timex_loop_time_constant", "Time constant of the phase-locked loop.", (double)t.constant);
+    host_gauge(h, "node_timex_tick_seconds", "Seconds between clock ticks.", (double)t.tick / 1e6);
+    host_gauge(h, "node_timex_pps_frequency_hertz", "Frequency of the pulse-per-second signal.",
+               (double)t.ppsfreq / ppm);
+    host_gauge(h, "node_timex_pps_jitter_seconds", "Jitter of the pulse-per-second signal.", (double)t.jitter / div);
+    host_gauge(h, "node_timex_pps_shift_seconds", "Interval of the pulse-per-second calibration.", t.shift);
+    host_gauge(h, "node_timex_pps_stability_hertz", "Stability of the pulse-per-second signal.",
+               (double)t.stabil / ppm);
+    host_counter(h, "node_timex_pps_jitter_total", "Times the jitter limit was exceeded.", (double)t.jitcnt);
+    host_counter(h, "node_timex_pps_calibration_total", "Pulse-per-second calibrations.", (double)t.calcnt);
+    host_counter(h, "node_timex_pps_error_total", "Pulse-per-second calibration errors.", (double)t.errcnt);
+    host_counter(h, "node_timex_pps_stability_exceeded_total", "Times the stability limit was exceeded.",
+                 (double)t.stbcnt);
+    host_gauge(h, "node_timex_tai_offset_seconds", "Offset of international atomic time.", t.tai);
     return true;
 }
 
@@ -73,7 +79,7 @@ bool host_uname(struct host *h)
     const struct metric_label l[] = {{STR("domainname"), str_of(u.domainname)}, {STR("machine"), str_of(u.machine)},
                                      {STR("nodename"), str_of(u.nodename)},     {STR("release"), str_of(u.release)},
                                      {STR("sysname"), str_of(u.sysname)},       {STR("version"), str_of(u.version)}};
-    family(h, "node_uname_info", "What uname(2) tells.", METRIC_GAUGE);
+    host_family(h, "node_uname_info", "What uname(2) tells.", METRIC_GAUGE);
     h->out->sample(h->out, STR(""), l, ARRAY_LEN(l), 1);
     return true;
 }
@@ -101,13 +107,13 @@ bool host_os(struct host *h)
             if (str_eqz(k, keys[i]))
                 l[i].value = v;
     }
-    family(h, "node_os_info", "The distribution.", METRIC_GAUGE);
+    host_family(h, "node_os_info", "The distribution.", METRIC_GAUGE);
     h->out->sample(h->out, STR(""), l, ARRAY_LEN(l), 1);
     struct str id = l[11].value; /* "12", "22.04", "15.1.2": the first two numbers */
     if (id.n && id.p[0] >= '0' && id.p[0] <= '9') {
         const struct metric_label few[] = {l[1], l[2], l[5]};
-        family(h, "node_os_version", "Version of the distribution as a number.", METRIC_GAUGE);
-        h->out->sample(h->out, STR(""), few, ARRAY_LEN(few), num(id));
+        host_family(h, "node_os_version", "Version of the distribution as a number.", METRIC_GAUGE);
+        h->out->sample(h->out, STR(""), few, ARRAY_LEN(few), host_num(id));
     }
     return true;
 }
@@ -116,9 +122,9 @@ bool host_selinux(struct host *h)
 {
     double v;
     bool on = host_peek_f64(h, 's', "fs/selinux/enforce", &v);
-    gauge(h, "node_selinux_enabled", "Whether SELinux is on.", on);
+    host_gauge(h, "node_selinux_enabled", "Whether SELinux is on.", on);
     if (on)
-        gauge(h, "node_selinux_current_mode", "Whether SELinux enforces.", v);
+        host_gauge(h, "node_selinux_current_mode", "Whether SELinux enforces.", v);
     return true;
 }
 
@@ -141,9 +147,9 @@ static void thermal(struct host *h, const char *stem, const char *const files[],
             if (!host_peek_f64(h, 's', path, &v))
                 continue;
             if (!said)
-                family(h, names[k], help[k], METRIC_GAUGE);
+                host_family(h, names[k], help[k], METRIC_GAUGE);
             said = true;
-            sample2(h, "type", str_of(type), label, str_of(id), v * scale);
+            host_sample2(h, "type", str_of(type), label, str_of(id), v * scale);
         }
     }
 }
@@ -223,9 +229,9 @@ bool host_hwmon(struct host *h)
             break;
         chip_of(h, n, chips[n]);
         if (n == 0)
-            family(h, "node_hwmon_chip_names", "Names of sensor chips.", METRIC_GAUGE);
+            host_family(h, "node_hwmon_chip_names", "Names of sensor chips.", METRIC_GAUGE);
         if (host_peek(h, 's', path, &s))
-            sample2(h, "chip", str_of(chips[n]), "chip_name", s, 1);
+            host_sample2(h, "chip", str_of(chips[n]), "chip_name", s, 1);
     }
     for (size_t k = 0; k <= ARRAY_LEN(rows); k++) {
         bool labels = k == ARRAY_LEN(rows), said = false;
@@ -249,16 +255,17 @@ bool host_hwmon(struct host *h)
                 if (!host_peek(h, 's', path, &value))
                     continue;
                 if (!said)
-                    family(h, labels ? "node_hwmon_sensor_label" : rows[k].name,
-                           labels ? "Labels of sensors." : rows[k].help,
-                           !labels && str_ends(str_of(rows[k].name), STR("_total")) ? METRIC_COUNTER : METRIC_GAUGE);
+                    host_family(h, labels ? "node_hwmon_sensor_label" : rows[k].name,
+                                labels ? "Labels of sensors." : rows[k].help,
+                                !labels && str_ends(str_of(rows[k].name), STR("_total")) ? METRIC_COUNTER
+                                                                                         : METRIC_GAUGE);
                 said = true;
                 if (labels) {
                     const struct metric_label l[] = {
                         {STR("chip"), str_of(chips[i])}, {STR("label"), value}, {STR("sensor"), sensor}};
                     h->out->sample(h->out, STR(""), l, ARRAY_LEN(l), 1);
                 } else {
-                    sample2(h, "chip", str_of(chips[i]), "sensor", sensor, num(value) * rows[k].scale);
+                    host_sample2(h, "chip", str_of(chips[i]), "sensor", sensor, host_num(value) * rows[k].scale);
                 }
             }
             fs_names_free(&names);
