@@ -18,10 +18,9 @@ test('explore', { skip: !fs.existsSync(server) && 'hune-server is not built' }, 
     await editor.click();
     await page.keyboard.type('scrape_dura', { delay: 30 });
     await page.locator('.cm-tooltip-autocomplete').getByText('scrape_duration_seconds').first().waitFor();
-    await page.keyboard.press('Tab').catch(() => undefined);
-    await page.keyboard.press('Control+a');
-    await page.keyboard.type('scrape_duration_seconds');
-    await page.keyboard.press('Escape');
+    await sleep(200); // the editor ignores keys for 75 ms after the list opens
+    await page.keyboard.press('Tab');
+    await page.waitForFunction(() => document.querySelector('.editor').shadowRoot.querySelector('.cm-content').textContent === 'scrape_duration_seconds');
     await page.keyboard.press('Enter');
     await page.waitForURL(/g0\.expr=scrape_duration_seconds/);
     await page.locator('.legend tbody tr').first().waitFor();

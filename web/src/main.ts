@@ -4,4 +4,6 @@ import './styles/base.css';
 import { mount } from 'svelte';
 import App from './App.svelte';
 
-mount(App, { target: document.getElementById('app')! });
+const target = document.getElementById('app')!;
+target.replaceChildren(); // the name of index.html, painted before this script was there
+mount(App, { target });
