@@ -93,9 +93,9 @@ int wal_append(struct wal *w, struct buf *b)
         return r;
     ASSERT(w->fd >= 0);
     uint32_t len = (uint32_t)(b->n - WAL_RECORD_HEADER);
-    put_u32le(b->p, WAL_RECORD_MAGIC);
     put_u32le(b->p + 4, len);
-    put_u32le(b->p + 8, hash_crc32c(hash_crc32c(0, b->p + 4, 4), b->p + WAL_RECORD_HEADER, len));
+    put_u32le(b->p, WAL_RECORD_MAGIC ^ hash_crc32c(0, b->p + 4, 4));
+    put_u32le(b->p + 8, hash_crc32c(0, b->p + WAL_RECORD_HEADER, len));
     r = fs_write_all(w->vfs, w->fd, b->p, b->n, w->off);
     if (r) {
         /* Whether cutting back works or not, the next record must not stand behind garbage of unknown length. */
@@ -209,13 +209,19 @@ void wal_reader_done(struct wal_reader *r)
     r->fd = -1;
 }
 
+/* Does a record begin here? Its first word proves its length, so that a length is never taken from damaged bytes. */
+static bool header_at(const uint8_t *p)
+{
+    return get_u32le(p) == (WAL_RECORD_MAGIC ^ hash_crc32c(0, p + 4, 4));
+}
+
 /* Is there a whole good record at pos? 1 and its length, 0 if not. */
 static int record_at(struct wal_reader *r, uint32_t *ret_len)
 {
     int e = fill(r, WAL_RECORD_HEADER);
     if (e)
         return e;
-    if (r->n - r->pos < WAL_RECORD_HEADER || get_u32le(r->buf + r->pos) != WAL_RECORD_MAGIC)
+    if (r->n - r->pos < WAL_RECORD_HEADER || !header_at(r->buf + r->pos))
         return 0;
     uint32_t len = get_u32le(r->buf + r->pos + 4), crc = get_u32le(r->buf + r->pos + 8);
     uint64_t left = (uint64_t)(r->n - r->pos) + (uint64_t)(r->fd >= 0 ? r->size - r->off : 0);
@@ -227,55 +233,51 @@ static int record_at(struct wal_reader *r, uint32_t *ret_len)
     if (r->n - r->pos < (size_t)len + WAL_RECORD_HEADER)
         return 0;
     const uint8_t *p = r->buf + r->pos;
-    if (hash_crc32c(hash_crc32c(0, p + 4, 4), p + WAL_RECORD_HEADER, len) != crc)
+    if (hash_crc32c(0, p + WAL_RECORD_HEADER, len) != crc)
         return 0;
     *ret_len = len;
     return 1;
 }
 
+/* A crash tears the last record off: what is left begins as a record and is too short, or is less than a header, or
+ * zeros (a size that was written before the bytes). Anything else has been changed since. */
+static bool looks_torn(const struct wal_reader *r)
+{
+    const uint8_t *p = r->buf + r->pos;
+    size_t n = r->n - r->pos;
+    bool more = r->fd >= 0 && r->off < r->size;
+    if (n < WAL_RECORD_HEADER)
+        return true;
+    if (header_at(p))
+        return get_u32le(p + 4) > n - WAL_RECORD_HEADER + (more ? (uint64_t)(r->size - r->off) : 0);
+    for (size_t i = 0; i < n; i++)
+        if (p[i])
+            return false;
+    return true;
+}
+
 int wal_next(struct wal_reader *r, struct str *ret)
 {
-    bool skipping = false;
+    bool skipping = false, counted = false;
     for (;;) {
         uint32_t len = 0;
         int e = record_at(r, &len);
         if (e < 0)
             return e;
         if (e == 1) {
-            r->holes += skipping && r->holes == 0;
+            r->holes += skipping && !counted;
             *ret = str_make((const char *)r->buf + r->pos + WAL_RECORD_HEADER, len);
             r->pos += (size_t)len + WAL_RECORD_HEADER;
             return 1;
         }
         if (r->n == r->pos && (r->fd < 0 || r->off >= r->size))
             return 0;
-        /* A record that is all there but wrong was not torn by a crash: something changed it since. */
-        if (!skipping && r->n - r->pos >= WAL_RECORD_HEADER && get_u32le(r->buf + r->pos) == WAL_RECORD_MAGIC &&
-            get_u32le(r->buf + r->pos + 4) <= r->n - r->pos - WAL_RECORD_HEADER)
+        if (!skipping && !looks_torn(r)) {
             r->holes++;
-        /* Look for the next magic number. */
-        skipping = true;
+            counted = true;
+        }
+        skipping = true; /* byte by byte to the next header; damage is rare */
         r->pos++;
         r->damaged++;
-        for (;;) {
-            e = fill(r, 4);
-            if (e)
-                return e;
-            const uint8_t *from = r->buf + r->pos;
-            const uint8_t *hit = r->n - r->pos >= 4 ? memchr(from, WAL_RECORD_MAGIC & 0xff, r->n - r->pos - 3) : NULL;
-            if (hit) {
-                r->damaged += (uint64_t)(hit - from);
-                r->pos += (size_t)(hit - from);
-                break;
-            }
-            size_t drop = r->n - r->pos >= 4 ? r->n - r->pos - 3 : r->n - r->pos;
-            r->damaged += drop;
-            r->pos += drop;
-            if (r->fd < 0 || r->off >= r->size) {
-                r->damaged += r->n - r->pos;
-                r->pos = r->n;
-                break;
-            }
-        }
     }
 }
