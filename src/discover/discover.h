@@ -25,4 +25,7 @@ void discover_apply(struct discover *d, struct promfile *f, const struct discove
  */
 MUST_USE int discover_read_file(const char *path, struct arena *a, struct target_group **ret, size_t *ret_n,
                                 struct err *e);
+/* The same for a text at hand; the ending of `path` tells the kind. `text` is borrowed by the result. */
+MUST_USE int discover_parse_file(struct str text, const char *path, struct arena *a, struct target_group **ret,
+                                 size_t *ret_n, struct err *e);
 void discover_collect(void *ctx, struct metrics_out *out); /* ctx = struct discover *: prometheus_sd_* */

@@ -146,30 +146,32 @@ static int build(const char *path, const struct raw_group *raw, size_t n, struct
     return r;
 }
 
+int discover_parse_file(struct str text, const char *path, struct arena *a, struct target_group **ret, size_t *ret_n,
+                        struct err *e)
+{
+    struct raw_group *raw = NULL;
+    size_t n = 0;
+    bool json = str_ends(str_of(path), STR(".json")) || str_ends(str_of(path), STR(".JSON"));
+    path = arena_strz(a, str_of(path));
+    int r = json ? from_json(path, text, a, &raw, &n, e) : from_yaml(path, text, a, &raw, &n, e);
+    if (r < 0)
+        return r;
+    struct target_group *v = ARENA_ARRAY(a, struct target_group, n + 1);
+    if ((r = build(path, raw, n, a, v, e)) < 0)
+        return r;
+    *ret = v;
+    *ret_n = n;
+    return 0;
+}
+
 int discover_read_file(const char *path, struct arena *a, struct target_group **ret, size_t *ret_n, struct err *e)
 {
     struct buf b = BUF_INIT((size_t)limit(config_file_bytes));
-    struct raw_group *raw = NULL;
-    size_t n = 0;
     int r = fs_read_file(path, &b);
-    if (r < 0) {
+    if (r < 0)
         err_set(e, "%s: %s", path, err_name(r));
-    } else {
-        struct str text = arena_str(a, buf_view(&b));
-        path = arena_strz(a, str_of(path));
-        if (str_ends(str_of(path), STR(".json")) || str_ends(str_of(path), STR(".JSON")))
-            r = from_json(path, text, a, &raw, &n, e);
-        else
-            r = from_yaml(path, text, a, &raw, &n, e);
-    }
-    if (r == 0) {
-        struct target_group *v = ARENA_ARRAY(a, struct target_group, n + 1);
-        r = build(path, raw, n, a, v, e);
-        if (r == 0) {
-            *ret = v;
-            *ret_n = n;
-        }
-    }
+    else
+        r = discover_parse_file(arena_str(a, buf_view(&b)), path, a, ret, ret_n, e);
     buf_done(&b);
     return r;
 }
