@@ -42,6 +42,8 @@ struct api_deps {
     /* The configuration as it should be shown, secrets masked. */
     void (*config_yaml)(void *server, struct buf *out);
     void (*each_flag)(void *server, void (*fn)(void *ctx, const char *name, struct str value), void *ctx);
+    /* global.external_labels in force, copied into the arena; may be NULL. */
+    void (*external_labels)(void *server, struct arena *a, struct labels *ret);
     /* Addresses of outside Alertmanagers in force. */
     void (*alertmanagers)(void *server, struct arena *a, struct str **ret, size_t *ret_n);
     int64_t started_ms;

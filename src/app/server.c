@@ -243,6 +243,14 @@ static void api_each_flag(void *ctx, void (*fn)(void *ctx, const char *name, str
     options_each(s->options, fn, fn_ctx);
 }
 
+static void api_external_labels(void *ctx, struct arena *a, struct labels *ret)
+{
+    struct server *s = ctx;
+    pthread_mutex_lock(&s->generation_lock);
+    *ret = labels_copy(a, s->generation->prom->global.external_labels);
+    pthread_mutex_unlock(&s->generation_lock);
+}
+
 static void api_alertmanagers(void *ctx, struct arena *a, struct str **ret, size_t *ret_n)
 {
     struct server *s = ctx;
@@ -428,6 +436,7 @@ static int open_http(struct server *s, struct err *e)
                           .config_yaml = api_config_yaml,
                           .each_flag = api_each_flag,
                           .alertmanagers = api_alertmanagers,
+                          .external_labels = api_external_labels,
                           .started_ms = s->self.started_ms,
                           .data_dir = str_of(s->data_dir),
                           .mode = s->generation->file.self ? STR("run") : STR("server"),

@@ -15,7 +15,7 @@ from conftest import SOURCE, wait_for
 @pytest.fixture
 def srv(hune_env):
     """hune server alone, with everything enabled that a flag enables."""
-    conf = hune_env.file("prometheus.yml", "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
+    conf = hune_env.file("prometheus.yml", "global: {scrape_interval: 1s, scrape_timeout: 1s, external_labels: {env: test}}\n"
                          "storage: {tsdb: {out_of_order_time_window: 3650d}}\n"
                          f"scrape_configs: [{{job_name: self, static_configs: [{{targets: ['127.0.0.1:{hune_env.port}']}}]}}]\n")
     hune_env.spawn("server", f"--config.file={conf}", f"--data.dir={hune_env.data}", f"--web.listen-address=127.0.0.1:{hune_env.port}",
@@ -228,7 +228,8 @@ def test_envelope(srv):
     t = srv.json("/api/v1/targets")["data"]["activeTargets"][0]
     assert t["health"] == "up" and t["labels"]["job"] == "self" and t["scrapePool"] == "self"
     assert b"hune_http_requests_total" in srv.http("/metrics")[2]
-    assert b'up{instance="' in srv.http("/federate?match[]=up")[2]
+    line = srv.http("/federate?match[]=up")[2].decode().splitlines()[1]
+    assert line.startswith('up{env="test", instance="') and ' 1 17' in line, line
 
 
 def test_large_answers_stream(srv):
