@@ -544,13 +544,19 @@ static const struct step *next_step(const struct anomaly *a)
     return NULL;
 }
 
-static int open_ids_tx(struct db_tx *tx, void *ctx)
+/* Most have nothing due: look at three numbers before taking the writer's time. */
+static int due_ids_tx(struct db_tx *tx, void *ctx)
 {
     struct due *d = ctx;
+    int64_t now = clock_now_ms(d->s->deps.clock);
     struct db_stmt *st;
-    int r = db_query(tx, &st, "SELECT id FROM anomalies WHERE status = 0 AND escalation_level < 8 ORDER BY id", "");
+    int r = db_query(tx, &st,
+                     "SELECT id, severity, escalation_level, escalation_base_ms FROM anomalies WHERE status = 0", "");
     while (!r && (r = db_step(st)) == 1) {
-        vec_push(&d->ids, arena_str(d->a, db_col_str(st, 0)));
+        struct anomaly x = {.severity = db_col_i64(st, 1), .escalation_level = db_col_i64(st, 2)};
+        const struct step *next = next_step(&x);
+        if (next && db_col_i64(st, 3) + next->after_ms <= now)
+            vec_push(&d->ids, arena_str(d->a, db_col_str(st, 0)));
         r = 0;
     }
     return r;
@@ -600,20 +606,13 @@ static int escalate(struct anomalies *s)
 {
     _cleanup_arena_ struct arena *a = arena_new(0);
     struct due d = {.s = s, .a = a};
-    int r = db_read(s->deps.db, open_ids_tx, &d);
+    int r = db_read(s->deps.db, due_ids_tx, &d);
     for (size_t i = 0; i < d.ids.n && !r; i++) {
         d.id = d.ids.v[i];
         d.told = 0;
-        struct anomaly x;
-        /* Most have nothing due: look before taking the writer's time. */
-        r = anomaly_get(s, d.id, a, &x);
-        const struct step *st = r ? NULL : next_step(&x);
-        if (!r && st && x.escalation_base_ms + st->after_ms <= clock_now_ms(s->deps.clock))
-            r = db_write(s->deps.db, escalate_tx, &d);
+        r = db_write(s->deps.db, escalate_tx, &d);
         if (!r)
             s->escalated += d.told;
-        if (r > 0)
-            r = 0; /* gone meanwhile */
     }
     vec_done(&d.ids);
     return r;
