@@ -13,7 +13,7 @@
 static void put_bucket_bound(struct buf *b, double v)
 {
     buf_putc(b, '"');
-    f64_put(b, v);
+    f64_put_json(b, v);
     buf_putc(b, '"');
 }
 
@@ -83,14 +83,14 @@ static void put_point(struct buf *b, int64_t t, double v, const struct histogram
     buf_putc(b, ',');
     if (!h) {
         buf_putc(b, '"');
-        f64_put(b, v);
+        f64_put_json(b, v);
         buf_z(b, "\"]");
         return;
     }
     buf_z(b, "{\"count\":\"");
-    f64_put(b, h->count);
+    f64_put_json(b, h->count);
     buf_z(b, "\",\"sum\":\"");
-    f64_put(b, h->sum);
+    f64_put_json(b, h->sum);
     buf_z(b, "\",\"buckets\":[");
     put_buckets(b, h);
     buf_z(b, "]}]");

@@ -39,10 +39,26 @@ extern "C" size_t f64_write_e(char *out, double v)
 
 extern "C" size_t f64_write_g(char *out, double v)
 {
+    /* Go decides by the exponent of the shortest digits: with one from -4 to 5 it writes no exponent. 999999.5 keeps its
+     * six digits before the point, so comparing the value is the same as comparing the exponent. */
     double m = std::fabs(v);
-    if (std::isfinite(v) && m != 0 && (m < 1e-4 || m >= 1e21))
+    if (std::isfinite(v) && m != 0 && (m < 1e-4 || m >= 1e6))
         return f64_write_e(out, v);
     return f64_write(out, v);
+}
+
+extern "C" size_t f64_write_json(char *out, double v)
+{
+    double m = std::fabs(v);
+    if (std::isfinite(v) && m != 0 && (m < 1e-6 || m >= 1e21))
+        return f64_write_e(out, v);
+    return f64_write(out, v);
+}
+
+extern "C" void f64_put_json(struct buf *b, double v)
+{
+    char tmp[F64_TEXT_MAX];
+    buf_put(b, tmp, f64_write_json(tmp, v));
 }
 
 extern "C" void f64_put(struct buf *b, double v)

@@ -148,7 +148,7 @@ void jw_f64(struct jw *w, double v)
 {
     before_value(w);
     if (isfinite(v))
-        f64_put_g(w->b, v);
+        f64_put_json(w->b, v);
     else
         buf_z(w->b, "null");
 }
