@@ -98,7 +98,8 @@ enum call_state { CALL_LOOKUP, CALL_TOKEN, CALL_RUNNING, CALL_DONE };
 
 struct http_call {
     struct http_multi *multi;
-    struct http_call *next, **link; /* all calls of the multi */
+    struct http_call *next, **link;           /* all calls of the multi */
+    struct http_call *done_next, **done_link; /* those to be reported */
     enum call_state state;
     http_done_fn fn;
     void *ctx;
@@ -133,7 +134,8 @@ struct http_multi {
     size_t max_connections;
     int wake_fd;
     struct http_call *calls;
-    size_t n_calls;
+    size_t n_calls, n_pending; /* pending: waiting for a name or a token */
+    struct http_call *done, **done_tail;
     CURL *idle[16]; /* reusable handles */
     size_t n_idle;
     VEC(struct token) tokens;
@@ -146,6 +148,7 @@ struct http_multi *http_multi_new(size_t max_connections)
 {
     struct http_multi *m = NEW(struct http_multi);
     m->max_connections = max_connections ? max_connections : 8;
+    m->done_tail = &m->done;
     m->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (m->wake_fd < 0)
         FATAL("eventfd: %s", err_name(-errno));
@@ -182,6 +185,37 @@ static int multi_ready(struct http_multi *m, struct err *e)
 
 /* ---- one call ---- */
 
+static bool pending(const struct http_call *c)
+{
+    return c->state == CALL_LOOKUP || c->state == CALL_TOKEN;
+}
+
+static void call_move(struct http_call *c, enum call_state to)
+{
+    struct http_multi *m = c->multi;
+    ASSERT(c->state != CALL_DONE);
+    m->n_pending -= pending(c);
+    c->state = to;
+    m->n_pending += pending(c);
+    if (to == CALL_DONE) {
+        c->done_link = m->done_tail;
+        *m->done_tail = c;
+        m->done_tail = &c->done_next;
+    }
+}
+
+static void done_unlink(struct http_call *c)
+{
+    if (!c->done_link)
+        return;
+    *c->done_link = c->done_next;
+    if (c->done_next)
+        c->done_next->done_link = c->done_link;
+    else
+        c->multi->done_tail = c->done_link;
+    c->done_link = NULL;
+}
+
 static struct http_call *call_new(struct http_multi *m, http_done_fn fn, void *ctx, int64_t timeout_ms)
 {
     struct http_call *c = NEW(struct http_call);
@@ -203,6 +237,7 @@ static struct http_call *call_new(struct http_multi *m, http_done_fn fn, void *c
         c->next->link = &c->next;
     m->calls = c;
     m->n_calls++;
+    m->n_pending++;
     return c;
 }
 
@@ -213,6 +248,8 @@ static void call_free(struct http_call *c)
     if (c->next)
         c->next->link = c->link;
     m->n_calls--;
+    m->n_pending -= pending(c);
+    done_unlink(c);
     if (c->state == CALL_RUNNING)
         lib.curl_multi_remove_handle(m->curl, c->easy);
     if (m->n_idle < ARRAY_LEN(m->idle)) {
@@ -252,7 +289,7 @@ void http_call_cancel(struct http_call *c)
 /* End a call before libcurl saw it; the callback still comes from http_multi_poll(). */
 static void call_fail(struct http_call *c, int error, const struct err *e)
 {
-    c->state = CALL_DONE;
+    call_move(c, CALL_DONE);
     c->res.error = error;
     c->res.err = *e;
 }
@@ -580,7 +617,7 @@ static void call_run(struct http_call *c)
         call_fail(c, -EIO, &e);
         return;
     }
-    c->state = CALL_RUNNING;
+    call_move(c, CALL_RUNNING);
 }
 
 /* ---- OAuth 2.0 client credentials (RFC 6749, 4.4) ---- */
@@ -747,7 +784,7 @@ static void call_advance(struct http_call *c)
         }
     }
     if (c->state == CALL_LOOKUP)
-        c->state = CALL_TOKEN;
+        call_move(c, CALL_TOKEN);
     if (c->state != CALL_TOKEN)
         return;
     if (c->config->oauth2.present) {
@@ -994,7 +1031,6 @@ static void call_finish(struct http_call *c, CURLcode code)
             err_set(&r->err, "%s (the server's last words: " STR_FMT ")", why.msg, STR_ARG(buf_view(&c->head)));
         }
     }
-    c->state = CALL_DONE;
 }
 
 /* Run the callback of one finished call. It may start and cancel other calls. */
@@ -1008,6 +1044,7 @@ static void call_report(struct http_call *c)
     r->retry_after = buf_view(&c->retry_after);
     r->location = buf_view(&c->location);
     r->headers = buf_view(&c->head);
+    done_unlink(c);
     c->fn(c->ctx, r);
     call_free(c);
 }
@@ -1026,6 +1063,7 @@ static void collect(struct http_multi *m)
         ASSERT(c && c->state == CALL_RUNNING);
         call_finish(c, code);
         lib.curl_multi_remove_handle(m->curl, easy);
+        call_move(c, CALL_DONE);
     }
 }
 
@@ -1034,34 +1072,27 @@ static size_t settle(struct http_multi *m)
 {
     size_t reported = 0;
     uint64_t now = clock_mono_ns(&clock_real);
-    for (struct http_call *c = m->calls; c; c = c->next) {
-        if (c->state != CALL_LOOKUP && c->state != CALL_TOKEN)
+    for (struct http_call *c = m->n_pending ? m->calls : NULL; c; c = c->next) {
+        if (!pending(c))
             continue;
         if (now >= c->deadline_ns) {
             struct err e = {0};
             err_set(&e, c->state == CALL_LOOKUP ? "timed out looking up %s" : "timed out fetching a token for %s",
                     c->host ? c->host : "the server");
-            if (c->token_call) {
-                call_free(c->token_call);
-                c->token_call = NULL;
-                c->state = CALL_DONE;
-                call_fail(c, -ETIMEDOUT, &e);
+            struct http_call *token = c->token_call;
+            c->token_call = NULL;
+            call_fail(c, -ETIMEDOUT, &e);
+            if (token) {
+                call_free(token);
                 break; /* the list changed under us; the next poll goes on */
             }
-            call_fail(c, -ETIMEDOUT, &e);
         } else if (c->state == CALL_LOOKUP) {
             call_advance(c);
         }
     }
-    for (bool again = true; again;) { /* a callback may change the list anywhere */
-        again = false;
-        for (struct http_call *c = m->calls; c; c = c->next)
-            if (c->state == CALL_DONE) {
-                call_report(c);
-                reported++;
-                again = true;
-                break;
-            }
+    while (m->done) { /* a callback may change the list anywhere */
+        call_report(m->done);
+        reported++;
     }
     return reported;
 }
@@ -1083,8 +1114,8 @@ size_t http_multi_poll(struct http_multi *m, int timeout_ms)
         if (round || reported || timeout_ms == 0)
             break;
         int wait = timeout_ms;
-        for (const struct http_call *c = m->calls; c; c = c->next) {
-            if (c->state != CALL_LOOKUP && c->state != CALL_TOKEN)
+        for (const struct http_call *c = m->n_pending ? m->calls : NULL; c; c = c->next) {
+            if (!pending(c))
                 continue;
             uint64_t now = clock_mono_ns(&clock_real);
             int64_t left = c->deadline_ns > now ? (int64_t)((c->deadline_ns - now) / 1000000) + 1 : 0;
