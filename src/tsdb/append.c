@@ -275,7 +275,7 @@ int sink_append_rows(struct sink *sink, struct sample_row *rows, size_t n, unsig
         return refuse_all(rows, n, r);
     }
     int64_t newest = atomic_load_explicit(&db->max_t, memory_order_relaxed);
-    size_t kept = 0, defs = 0, first_time = 0;
+    size_t kept = 0, defs = 0;
     vec_reset(&db->row_series);
     vec_reset(&db->defined);
     vec_reserve(&db->row_series, n);
@@ -290,7 +290,6 @@ int sink_append_rows(struct sink *sink, struct sample_row *rows, size_t n, unsig
                 s = head_series(db, row->labels, &row->created);
             row->status = s ? check_order(db, s, row, newest, flags) : ROW_BAD_LABELS;
             row->ref = s ? s->id : 0;
-            first_time += row->created;
         }
         db->row_series.v[i] = s;
         if (row->status != ROW_OK)
