@@ -3,7 +3,7 @@
  * /api/v1/parse_query). */
 #include "promql/ast_int.h"
 #include "base/format.h"
-#include "base/limits.h"
+#include "base/mem.h"
 #include "codec/f64.h"
 #include <math.h>
 
@@ -96,21 +96,41 @@ static bool is_own_name(const struct expr *e, const struct matcher *m)
     return m->op == MATCH_EQ && m->value.n > 0 && str_eqz(m->name, LABEL_NAME) && str_eq(m->value, e->sel.name);
 }
 
+static int compare_str(const void *a, const void *b)
+{
+    return str_cmp(*(const struct str *)a, *(const struct str *)b);
+}
+
+/* Matchers stand in the order of their text, as Prometheus prints them. */
 static void put_selector(struct buf *b, const struct expr *e)
 {
     buf_str(b, e->sel.name);
-    bool any = false;
+    struct buf text = BUF_INIT(b->max);
+    size_t *ends = xcalloc(e->sel.n_matchers + 1, sizeof(*ends)), n = 0;
     for (size_t i = 0; i < e->sel.n_matchers; i++) {
         if (is_own_name(e, &e->sel.matchers[i]))
             continue;
-        buf_putc(b, any ? ',' : '{');
-        put_matcher(b, &e->sel.matchers[i]);
-        any = true;
+        put_matcher(&text, &e->sel.matchers[i]);
+        ends[n++] = text.n;
     }
-    if (any)
+    struct str *v = xcalloc(n + 1, sizeof(*v));
+    for (size_t i = 0; i < n; i++)
+        v[i] = str_sub(buf_view(&text), i ? ends[i - 1] : 0, ends[i]);
+    if (n > 1)
+        qsort(v, n, sizeof(*v), compare_str);
+    for (size_t i = 0; i < n; i++) {
+        buf_putc(b, i ? ',' : '{');
+        buf_str(b, v[i]);
+    }
+    if (n > 0)
         buf_putc(b, '}');
     else if (e->sel.name.n == 0)
         buf_z(b, "{}");
+    if (buf_error(&text))
+        b->err = buf_error(&text); /* so long that the text itself cannot fit */
+    free(v);
+    free(ends);
+    buf_done(&text);
 }
 
 static void put_when(struct buf *b, const struct when *w)

@@ -68,7 +68,7 @@ static void canonical(void **state)
     (void)state;
     reprints("sum(m)by(a,b)", "sum by (a, b) (m)");
     reprints("SUM  without ( ) (m)", "sum without () (m)");
-    reprints("m{b=\"c\",a!=\"d\"}[300s] offset 60s @ 12", "m{b=\"c\",a!=\"d\"}[5m] @ 12.000 offset 1m");
+    reprints("m{b=\"c\",a!=\"d\"}[300s] offset 60s @ 12", "m{a!=\"d\",b=\"c\"}[5m] @ 12.000 offset 1m");
     reprints("{\"x.y\",a=~\"b\"}", "{__name__=\"x.y\",a=~\"b\"}");
     reprints("a+b*c^-d", "a + b * c ^ -d");
     reprints("a > bool on() group_left() b", "a > bool on () group_left () b");
