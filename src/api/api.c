@@ -122,7 +122,8 @@ static void text_sample(struct metrics_out *o, struct str suffix, const struct m
 static void metrics(struct http_req *r, void *ctx)
 {
     struct api *a = ctx;
-    struct text_out t = {.out = {.family = text_family, .sample = text_sample}, .b = http_out(r), .name = BUF_INIT(METRIC_NAME_BYTES)};
+    struct text_out t = {
+        .out = {.family = text_family, .sample = text_sample}, .b = http_out(r), .name = BUF_INIT(METRIC_NAME_BYTES)};
     metrics_collect(a->d.metrics, &t.out);
     buf_done(&t.name);
     http_reply(r, 200, "text/plain; version=0.0.4; charset=utf-8");
@@ -138,7 +139,13 @@ static void page(struct http_req *r, void *ctx)
         http_fail(r, 404, "no such page");
         return;
     }
-    struct http_asset asset = {.path = u->path.p, .content_type = u->type.p, .etag = u->etag.p, .raw = u->body, .gzip = u->gzip, .brotli = u->brotli, .immutable = u->immutable};
+    struct http_asset asset = {.path = u->path.p,
+                               .content_type = u->type.p,
+                               .etag = u->etag.p,
+                               .raw = u->body,
+                               .gzip = u->gzip,
+                               .brotli = u->brotli,
+                               .immutable = u->immutable};
     http_reply_asset(r, &asset);
 }
 

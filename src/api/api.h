@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/* HTTP <-> engines, nothing more: one file per route family, every route a table row with its role. Handlers call engines
- * through the pointers below, which app/ fills in once; any may be NULL where its comment says so. */
+/* HTTP <-> engines, nothing more: one file per route family, every route a table row with its role. Handlers call
+ * engines through the pointers below, which app/ fills in once; any may be NULL where its comment says so. */
 #include "anomaly/anomaly.h"
 #include "apps/apps.h"
 #include "auth/auth.h"

@@ -10,8 +10,8 @@
 static const struct {
     const char *type;
     int status;
-} error_types[] = {{"bad_data", 400},  {"execution", 422}, {"canceled", 499},    {"timeout", 503},
-                   {"internal", 500},  {"not_found", 404}, {"unavailable", 500}, {"not_acceptable", 406}};
+} error_types[] = {{"bad_data", 400}, {"execution", 422}, {"canceled", 499},    {"timeout", 503},
+                   {"internal", 500}, {"not_found", 404}, {"unavailable", 500}, {"not_acceptable", 406}};
 
 void prom_fail(struct http_req *r, const char *type, const char *fmt, ...)
 {
@@ -79,7 +79,8 @@ bool prom_time(struct http_req *r, const char *name, int64_t dflt_ms, int64_t *r
         *ret_ms = s.p[0] == '-' ? PROM_MIN_MS : PROM_MAX_MS;
         return true;
     }
-    prom_fail(r, "bad_data", "invalid parameter \"%s\": cannot parse \"" STR_FMT "\" to a valid timestamp", name, STR_ARG(s));
+    prom_fail(r, "bad_data", "invalid parameter \"%s\": cannot parse \"" STR_FMT "\" to a valid timestamp", name,
+              STR_ARG(s));
     return false;
 }
 
@@ -97,7 +98,8 @@ bool prom_duration(struct http_req *r, const char *name, int64_t dflt_ms, int64_
     }
     if (parse_duration_ms(s, ret_ms))
         return true;
-    prom_fail(r, "bad_data", "invalid parameter \"%s\": cannot parse \"" STR_FMT "\" to a valid duration", name, STR_ARG(s));
+    prom_fail(r, "bad_data", "invalid parameter \"%s\": cannot parse \"" STR_FMT "\" to a valid duration", name,
+              STR_ARG(s));
     return false;
 }
 
@@ -106,7 +108,8 @@ bool prom_limit(struct http_req *r, const char *name, size_t *ret)
     struct str s = http_arg(r, name);
     uint64_t v = 0;
     if (s.n && !parse_u64(s, &v)) {
-        prom_fail(r, "bad_data", "invalid parameter \"%s\": limit must be a non-negative number, found \"" STR_FMT "\"", name, STR_ARG(s));
+        prom_fail(r, "bad_data", "invalid parameter \"%s\": limit must be a non-negative number, found \"" STR_FMT "\"",
+                  name, STR_ARG(s));
         return false;
     }
     *ret = v;

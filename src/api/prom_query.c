@@ -341,19 +341,24 @@ static void range(struct http_req *r, void *ctx)
     struct api *api = ctx;
     struct query_request q = {0};
     if (!required(r, "start") || !required(r, "end") || !required(r, "step") || !common(r, &q) ||
-        !prom_time(r, "start", 0, &q.start_ms) || !prom_time(r, "end", 0, &q.end_ms) || !prom_duration(r, "step", 0, &q.step_ms))
+        !prom_time(r, "start", 0, &q.start_ms) || !prom_time(r, "end", 0, &q.end_ms) ||
+        !prom_duration(r, "step", 0, &q.step_ms))
         return;
     if (q.end_ms < q.start_ms) {
         prom_fail(r, "bad_data", "invalid parameter \"end\": end timestamp must not be before start time");
         return;
     }
     if (q.step_ms <= 0) {
-        prom_fail(r, "bad_data", "invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer");
+        prom_fail(r, "bad_data",
+                  "invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a "
+                  "positive integer");
         return;
     }
     int64_t most = api->d.query_max_points ? api->d.query_max_points : POINTS_MAX;
     if ((q.end_ms - q.start_ms) / q.step_ms > most) {
-        prom_fail(r, "bad_data", "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)");
+        prom_fail(r, "bad_data",
+                  "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution "
+                  "(?step=XX)");
         return;
     }
     run(r, api, &q);
@@ -443,11 +448,14 @@ static void exemplars(struct http_req *r, void *ctx)
 }
 
 static const struct http_route routes[] = {
-    {HTTP_GET | HTTP_POST, "/api/v1/query", HTTP_VIEWER, HTTP_READS, instant_route, "evaluate a PromQL expression at one time"},
-    {HTTP_GET | HTTP_POST, "/api/v1/query_range", HTTP_VIEWER, HTTP_READS, range_later, "evaluate a PromQL expression over a range of times"},
+    {HTTP_GET | HTTP_POST, "/api/v1/query", HTTP_VIEWER, HTTP_READS, instant_route,
+     "evaluate a PromQL expression at one time"},
+    {HTTP_GET | HTTP_POST, "/api/v1/query_range", HTTP_VIEWER, HTTP_READS, range_later,
+     "evaluate a PromQL expression over a range of times"},
     {HTTP_GET | HTTP_POST, "/api/v1/format_query", HTTP_VIEWER, HTTP_READS, format_query, "an expression, laid out"},
     {HTTP_GET | HTTP_POST, "/api/v1/parse_query", HTTP_VIEWER, HTTP_READS, parse_query, "an expression as a tree"},
-    {HTTP_GET | HTTP_POST, "/api/v1/query_exemplars", HTTP_VIEWER, HTTP_READS, exemplars, "exemplars of the series an expression selects"},
+    {HTTP_GET | HTTP_POST, "/api/v1/query_exemplars", HTTP_VIEWER, HTTP_READS, exemplars,
+     "exemplars of the series an expression selects"},
 };
 
 void prom_query_routes(struct api *a)

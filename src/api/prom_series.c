@@ -48,7 +48,9 @@ static bool look_begin(struct http_req *r, struct api *a, bool required, struct 
 static void too_large(struct http_req *r, struct look *l, int e)
 {
     if (e == -ENOMEM)
-        prom_fail(r, "execution", "the answer needs more memory than one query may use (limit query_memory): narrow match[], start and end, or set limit");
+        prom_fail(r, "execution",
+                  "the answer needs more memory than one query may use (limit query_memory): narrow match[], start and "
+                  "end, or set limit");
     else
         prom_fail(r, "internal", "%s", err_name(e));
     look_done(l);
@@ -221,7 +223,8 @@ static void metadata(struct http_req *r, void *ctx)
     arena_free(arena);
 }
 
-/* The newest sample of each selected series within the lookback, as text exposition with timestamps; stale ones are left out. */
+/* The newest sample of each selected series within the lookback, as text exposition with timestamps; stale ones are
+ * left out. */
 static void federate(struct http_req *r, void *ctx)
 {
     struct api *a = ctx;
@@ -246,7 +249,8 @@ static void federate(struct http_req *r, void *ctx)
     struct str family = STR("");
     for (size_t i = 0; i < list.n; i++) {
         column_reset(&c);
-        if (l.snap->ops->read(l.snap, &list.v[i], l.from, l.to, &c) || c.n == 0 || is_stale(c.v[c.n - 1]) || (c.h && c.h[c.n - 1]))
+        if (l.snap->ops->read(l.snap, &list.v[i], l.from, l.to, &c) || c.n == 0 || is_stale(c.v[c.n - 1]) ||
+            (c.h && c.h[c.n - 1]))
             continue;
         struct str name = labels_get(list.v[i].labels, STR(LABEL_NAME));
         if (!str_eq(name, family) || i == 0) {
@@ -284,7 +288,8 @@ LATER(label_values)
 LATER(federate)
 
 static const struct http_route routes[] = {
-    {HTTP_GET | HTTP_POST, "/api/v1/series", HTTP_VIEWER, HTTP_READS, series_later, "label sets of the series that match[] selects"},
+    {HTTP_GET | HTTP_POST, "/api/v1/series", HTTP_VIEWER, HTTP_READS, series_later,
+     "label sets of the series that match[] selects"},
     {HTTP_GET | HTTP_POST, "/api/v1/labels", HTTP_VIEWER, HTTP_READS, label_names_later, "label names"},
     {HTTP_GET, "/api/v1/label/{name}/values", HTTP_VIEWER, 0, label_values_later, "values of one label"},
     {HTTP_GET, "/api/v1/metadata", HTTP_VIEWER, 0, metadata, "type, help and unit of metrics, as targets told them"},

@@ -61,13 +61,15 @@ static void targets(struct http_req *r, void *ctx)
     jw_key(&w, "activeTargets");
     jw_arr(&w);
     for (size_t i = 0; i < l.n; i++)
-        if (!l.targets[i].dropped && (all || str_ieq(state, STR("active"))) && (!pool.n || str_eq(pool, l.targets[i].pool)))
+        if (!l.targets[i].dropped && (all || str_ieq(state, STR("active"))) &&
+            (!pool.n || str_eq(pool, l.targets[i].pool)))
             active_target(&w, &l.targets[i]);
     jw_end(&w);
     jw_key(&w, "droppedTargets");
     jw_arr(&w);
     for (size_t i = 0; i < l.n; i++) {
-        if (!l.targets[i].dropped || !(all || str_ieq(state, STR("dropped"))) || (pool.n && !str_eq(pool, l.targets[i].pool)))
+        if (!l.targets[i].dropped || !(all || str_ieq(state, STR("dropped"))) ||
+            (pool.n && !str_eq(pool, l.targets[i].pool)))
             continue;
         jw_obj(&w);
         jw_key(&w, "discoveredLabels");
@@ -259,7 +261,8 @@ static void rules(struct http_req *r, void *ctx)
         bool open = false;
         for (size_t k = 0; k < g[i].n_rules; k++) {
             const struct rule_view *v = &g[i].rules[k];
-            if ((type.n && v->alerting != str_eq(type, STR("alert"))) || !wanted(r, "rule_name[]", v->name) || !labels_wanted(&sets, v->labels))
+            if ((type.n && v->alerting != str_eq(type, STR("alert"))) || !wanted(r, "rule_name[]", v->name) ||
+                !labels_wanted(&sets, v->labels))
                 continue;
             if (!open) {
                 jw_obj(&w);
@@ -488,7 +491,8 @@ static void status_walreplay(struct http_req *r, void *ctx)
 static void features(struct http_req *r, void *ctx)
 {
     struct api *a = ctx;
-    static const char *const api_words[] = {"exclude_alerts", "label_values_match", "lifecycle", "query_stats", "query_warnings", "format_query", "parse_query"};
+    static const char *const api_words[] = {"exclude_alerts", "label_values_match", "lifecycle",  "query_stats",
+                                            "query_warnings", "format_query",       "parse_query"};
     size_t n;
     const struct promql_function *fn = promql_functions(&n);
     struct jw w;

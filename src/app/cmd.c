@@ -7,7 +7,8 @@
 
 const struct cmd cmds[] = {
     {"server", "the server alone, as Prometheus is", "le serveur seul, comme l'est Prometheus", cmd_server},
-    {"anomaly", "anomaly sheets: list, show, open, note, resolve, close", "fiches d'anomalie : lister, voir, ouvrir, annoter, résoudre, clore", cmd_anomaly},
+    {"anomaly", "anomaly sheets: list, show, open, note, resolve, close",
+     "fiches d'anomalie : lister, voir, ouvrir, annoter, résoudre, clore", cmd_anomaly},
     {"events", "what happened", "ce qui s'est passé", cmd_events},
     {"indicators", "uptime, MTTD, MTTR, MTBF", "disponibilité, MTTD, MTTR, MTBF", cmd_indicators},
     {"check", "check configuration and rule files", "vérifier configuration et règles", cmd_check},

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/* Verbs of hune-server: one row each, one file each (cmd_*.c). argv[0] is the verb. Exit codes: 0 done, 1 failed, 2 wrong
- * use. */
+/* Verbs of hune-server: one row each, one file each (cmd_*.c). argv[0] is the verb. Exit codes: 0 done, 1 failed, 2
+ * wrong use. */
 #include <stdbool.h>
 
 struct cmd {

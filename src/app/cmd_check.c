@@ -76,10 +76,12 @@ int cmd_check(int argc, char **argv)
         return rules((const char *const *)&argv[2], (size_t)(argc - 2));
     bool help = argc >= 2 && strcmp(argv[1], "--help") == 0;
     fprintf(help ? stdout : stderr, "%s",
-            cmd_text("hune check config [--syntax-only] FILE...   a prometheus.yml with its rule files, or a hune.yml with all it names\n"
+            cmd_text("hune check config [--syntax-only] FILE...   a prometheus.yml with its rule files, or a hune.yml "
+                     "with all it names\n"
                      "hune check rules FILE...    rule files\n"
                      "Exit code 0: good; 1: a problem, told as file:line:column; 3: lint findings.\n",
-                     "hune check config [--syntax-only] FICHIER...   un prometheus.yml avec ses règles, ou un hune.yml et ce qu'il nomme\n"
+                     "hune check config [--syntax-only] FICHIER...   un prometheus.yml avec ses règles, ou un hune.yml "
+                     "et ce qu'il nomme\n"
                      "hune check rules FICHIER...    des fichiers de règles\n"
                      "Code de retour 0 : bon ; 1 : un problème, dit comme fichier:ligne:colonne ; 3 : remarques.\n"));
     return help ? 0 : 2;

@@ -41,8 +41,9 @@ static int tell(const char *path)
         http_multi_poll(m, 100);
     http_multi_free(m);
     if (r || a.error || a.status != 200) {
-        fprintf(stderr, "%s\n", cmd_text("hune demo: the demonstration does not answer; start it with: make demo",
-                                         "hune demo : la démonstration ne répond pas ; on la lance avec : make demo"));
+        fprintf(stderr, "%s\n",
+                cmd_text("hune demo: the demonstration does not answer; start it with: make demo",
+                         "hune demo : la démonstration ne répond pas ; on la lance avec : make demo"));
         return 1;
     }
     return 0;

@@ -45,9 +45,10 @@ static char *folder_of(struct arena *a, const char *path)
 /* Without a Prometheus file there is nothing to scrape but what hune watches by itself. */
 static int builtin_prom(struct generation *g, struct err *e)
 {
-    struct str text = arena_fmt(g->arena, "global:\n  scrape_interval: %llds\n  scrape_timeout: %llds\n  evaluation_interval: %llds\n",
-                                (long long)MAX(g->file.interval_ms / 1000, 1), (long long)MAX(g->file.interval_ms / 1000, 1),
-                                (long long)MAX(g->file.interval_ms / 1000, 1));
+    struct str text = arena_fmt(
+        g->arena, "global:\n  scrape_interval: %llds\n  scrape_timeout: %llds\n  evaluation_interval: %llds\n",
+        (long long)MAX(g->file.interval_ms / 1000, 1), (long long)MAX(g->file.interval_ms / 1000, 1),
+        (long long)MAX(g->file.interval_ms / 1000, 1));
     return promfile_parse(text, "built-in", ".", 0, &g->prom, e);
 }
 

@@ -27,38 +27,78 @@ struct option_row {
 };
 
 #define AT(field) offsetof(struct options, field)
-#define NOTE(n, why) {.name = (n), .type = OPT_NOTE, .en = (why)}
-#define NOTE_BOOL(n, why) {.name = (n), .type = OPT_NOTE_BOOL, .en = (why)}
+#define NOTE(n, why)                                                                                                   \
+    {                                                                                                                  \
+        .name = (n), .type = OPT_NOTE, .en = (why)                                                                     \
+    }
+#define NOTE_BOOL(n, why)                                                                                              \
+    {                                                                                                                  \
+        .name = (n), .type = OPT_NOTE_BOOL, .en = (why)                                                                \
+    }
 
 static const struct option_row rows[] = {
-    {"config.file", OPT_STR, AT(config_file), NULL, NULL, 0, 0, "prometheus.yml or hune.yml; without it everything is on by itself", "prometheus.yml ou hune.yml ; sans lui, tout est actif de soi-même"},
-    {"alertmanager.config.file", OPT_STR, AT(alertmanager_file), NULL, NULL, 0, 0, "alertmanager.yml: who is told of alerts", "alertmanager.yml : qui est prévenu des alertes"},
-    {"data.dir", OPT_STR, AT(data_dir), NULL, NULL, 0, 0, "where everything is kept; else $HUNE_DATA_DIR, else ~/.hune", "où tout est gardé ; sinon $HUNE_DATA_DIR, sinon ~/.hune"},
-    {"web.listen-address", OPT_LISTEN, AT(listen), "127.0.0.1:4863", NULL, 0, 0, "address of the page and the API; may be repeated", "adresse de la page et de l'API ; répétable"},
-    {"web.external-url", OPT_STR, AT(external_url), NULL, NULL, 0, 0, "URL under which people reach this server (for links)", "URL par laquelle on atteint ce serveur (pour les liens)"},
-    {"web.route-prefix", OPT_STR, AT(route_prefix), NULL, NULL, 0, 0, "path in front of every route; default: the path of --web.external-url", "chemin devant chaque route ; par défaut celui de --web.external-url"},
-    {"web.config.file", OPT_STR, AT(web_config_file), NULL, NULL, 0, 0, "TLS, headers and users of the listener (Prometheus' web configuration)", "TLS, en-têtes et utilisateurs (configuration web de Prometheus)"},
-    {"web.cors.origin", OPT_STR, AT(cors_origin), NULL, NULL, 0, 0, "regular expression of origins that may read the API from a browser; none by default", "expression des origines autorisées à lire l'API ; aucune par défaut"},
-    {"web.enable-lifecycle", OPT_BOOL, AT(enable_lifecycle), "false", NULL, 0, 0, "POST /-/reload and /-/quit without a credential", "POST /-/reload et /-/quit sans authentification"},
-    {"web.enable-admin-api", OPT_BOOL, AT(enable_admin_api), "false", NULL, 0, 0, "deleting series and snapshots over the API", "suppression de séries et copies par l'API"},
-    {"web.enable-remote-write-receiver", OPT_BOOL, AT(enable_remote_write), "false", NULL, 0, 0, "accept remote write at /api/v1/write", "accepter remote write sur /api/v1/write"},
-    {"web.max-connections", OPT_INT, AT(max_connections), "512", NULL, 8, 65536, "simultaneous connections", "connexions simultanées"},
-    {"web.read-timeout", OPT_DURATION, AT(read_timeout_ms), "5m", NULL, 1000, 3600000, "an idle connection is closed after this time", "une connexion inactive est fermée après ce délai"},
-    {"storage.tsdb.path", OPT_STR, AT(tsdb_path), NULL, NULL, 0, 0, "without --data.dir: keep everything in this folder", "sans --data.dir : tout garder dans ce dossier"},
-    {"storage.tsdb.retention.time", OPT_DURATION, AT(retention_ms), NULL, NULL, 1000, 0, "how long samples are kept (15d)", "durée de conservation des mesures (15d)"},
-    {"storage.tsdb.retention.size", OPT_BYTES, AT(retention_bytes), NULL, NULL, 1, 0, "how much disk samples may use", "place que les mesures peuvent prendre"},
-    {"storage.tsdb.sync", OPT_STR, AT(sync), "1s", "1s|always|off", 0, 0, "against a power cut: at most the last second, nothing, or no promise", "coupure de courant : au plus la dernière seconde, rien, ou sans garantie"},
-    {"query.lookback-delta", OPT_DURATION, AT(query_lookback_ms), "5m", NULL, 1, 0, "how far back an instant selector looks", "jusqu'où remonte un sélecteur instantané"},
-    {"query.timeout", OPT_DURATION, AT(query_timeout_ms), "2m", NULL, 1, 0, "a query is ended after this time", "une requête est arrêtée après ce délai"},
-    {"query.max-concurrency", OPT_INT, AT(query_max_concurrency), "20", NULL, 1, 10000, "queries at the same time", "requêtes simultanées"},
-    {"query.max-samples", OPT_INT, AT(query_max_samples), "50000000", NULL, 1, 0, "samples one query may hold", "mesures qu'une requête peut tenir"},
-    {"rules.alert.for-outage-tolerance", OPT_DURATION, AT(outage_tolerance_ms), "1h", NULL, 0, 0, "longest outage after which pending alerts are restored", "plus longue panne après laquelle les alertes en attente sont rétablies"},
-    {"rules.alert.for-grace-period", OPT_DURATION, AT(grace_period_ms), "10m", NULL, 0, 0, "restored alerts wait at least this long", "attente minimale d'une alerte rétablie"},
-    {"rules.alert.resend-delay", OPT_DURATION, AT(resend_delay_ms), "1m", NULL, 0, 0, "how often a firing alert is sent again", "fréquence de rappel d'une alerte active"},
-    {"alertmanager.notification-queue-capacity", OPT_INT, AT(notify_queue), "10000", NULL, 10, 1000000, "alerts waiting for outside Alertmanagers", "alertes en attente des Alertmanager extérieurs"},
-    {"language", OPT_STR, AT(language), "en", "en|fr", 0, 0, "language of default messages to people", "langue des messages par défaut"},
-    {"log.level", OPT_STR, AT(log_level), "info", "debug|info|warn|error", 0, 0, "least severity that is logged", "gravité minimale journalisée"},
-    {"log.format", OPT_STR, AT(log_format), "logfmt", "logfmt|json", 0, 0, "form of log lines", "forme des lignes du journal"},
+    {"config.file", OPT_STR, AT(config_file), NULL, NULL, 0, 0,
+     "prometheus.yml or hune.yml; without it everything is on by itself",
+     "prometheus.yml ou hune.yml ; sans lui, tout est actif de soi-même"},
+    {"alertmanager.config.file", OPT_STR, AT(alertmanager_file), NULL, NULL, 0, 0,
+     "alertmanager.yml: who is told of alerts", "alertmanager.yml : qui est prévenu des alertes"},
+    {"data.dir", OPT_STR, AT(data_dir), NULL, NULL, 0, 0, "where everything is kept; else $HUNE_DATA_DIR, else ~/.hune",
+     "où tout est gardé ; sinon $HUNE_DATA_DIR, sinon ~/.hune"},
+    {"web.listen-address", OPT_LISTEN, AT(listen), "127.0.0.1:4863", NULL, 0, 0,
+     "address of the page and the API; may be repeated", "adresse de la page et de l'API ; répétable"},
+    {"web.external-url", OPT_STR, AT(external_url), NULL, NULL, 0, 0,
+     "URL under which people reach this server (for links)", "URL par laquelle on atteint ce serveur (pour les liens)"},
+    {"web.route-prefix", OPT_STR, AT(route_prefix), NULL, NULL, 0, 0,
+     "path in front of every route; default: the path of --web.external-url",
+     "chemin devant chaque route ; par défaut celui de --web.external-url"},
+    {"web.config.file", OPT_STR, AT(web_config_file), NULL, NULL, 0, 0,
+     "TLS, headers and users of the listener (Prometheus' web configuration)",
+     "TLS, en-têtes et utilisateurs (configuration web de Prometheus)"},
+    {"web.cors.origin", OPT_STR, AT(cors_origin), NULL, NULL, 0, 0,
+     "regular expression of origins that may read the API from a browser; none by default",
+     "expression des origines autorisées à lire l'API ; aucune par défaut"},
+    {"web.enable-lifecycle", OPT_BOOL, AT(enable_lifecycle), "false", NULL, 0, 0,
+     "POST /-/reload and /-/quit without a credential", "POST /-/reload et /-/quit sans authentification"},
+    {"web.enable-admin-api", OPT_BOOL, AT(enable_admin_api), "false", NULL, 0, 0,
+     "deleting series and snapshots over the API", "suppression de séries et copies par l'API"},
+    {"web.enable-remote-write-receiver", OPT_BOOL, AT(enable_remote_write), "false", NULL, 0, 0,
+     "accept remote write at /api/v1/write", "accepter remote write sur /api/v1/write"},
+    {"web.max-connections", OPT_INT, AT(max_connections), "512", NULL, 8, 65536, "simultaneous connections",
+     "connexions simultanées"},
+    {"web.read-timeout", OPT_DURATION, AT(read_timeout_ms), "5m", NULL, 1000, 3600000,
+     "an idle connection is closed after this time", "une connexion inactive est fermée après ce délai"},
+    {"storage.tsdb.path", OPT_STR, AT(tsdb_path), NULL, NULL, 0, 0,
+     "without --data.dir: keep everything in this folder", "sans --data.dir : tout garder dans ce dossier"},
+    {"storage.tsdb.retention.time", OPT_DURATION, AT(retention_ms), NULL, NULL, 1000, 0,
+     "how long samples are kept (15d)", "durée de conservation des mesures (15d)"},
+    {"storage.tsdb.retention.size", OPT_BYTES, AT(retention_bytes), NULL, NULL, 1, 0, "how much disk samples may use",
+     "place que les mesures peuvent prendre"},
+    {"storage.tsdb.sync", OPT_STR, AT(sync), "1s", "1s|always|off", 0, 0,
+     "against a power cut: at most the last second, nothing, or no promise",
+     "coupure de courant : au plus la dernière seconde, rien, ou sans garantie"},
+    {"query.lookback-delta", OPT_DURATION, AT(query_lookback_ms), "5m", NULL, 1, 0,
+     "how far back an instant selector looks", "jusqu'où remonte un sélecteur instantané"},
+    {"query.timeout", OPT_DURATION, AT(query_timeout_ms), "2m", NULL, 1, 0, "a query is ended after this time",
+     "une requête est arrêtée après ce délai"},
+    {"query.max-concurrency", OPT_INT, AT(query_max_concurrency), "20", NULL, 1, 10000, "queries at the same time",
+     "requêtes simultanées"},
+    {"query.max-samples", OPT_INT, AT(query_max_samples), "50000000", NULL, 1, 0, "samples one query may hold",
+     "mesures qu'une requête peut tenir"},
+    {"rules.alert.for-outage-tolerance", OPT_DURATION, AT(outage_tolerance_ms), "1h", NULL, 0, 0,
+     "longest outage after which pending alerts are restored",
+     "plus longue panne après laquelle les alertes en attente sont rétablies"},
+    {"rules.alert.for-grace-period", OPT_DURATION, AT(grace_period_ms), "10m", NULL, 0, 0,
+     "restored alerts wait at least this long", "attente minimale d'une alerte rétablie"},
+    {"rules.alert.resend-delay", OPT_DURATION, AT(resend_delay_ms), "1m", NULL, 0, 0,
+     "how often a firing alert is sent again", "fréquence de rappel d'une alerte active"},
+    {"alertmanager.notification-queue-capacity", OPT_INT, AT(notify_queue), "10000", NULL, 10, 1000000,
+     "alerts waiting for outside Alertmanagers", "alertes en attente des Alertmanager extérieurs"},
+    {"language", OPT_STR, AT(language), "en", "en|fr", 0, 0, "language of default messages to people",
+     "langue des messages par défaut"},
+    {"log.level", OPT_STR, AT(log_level), "info", "debug|info|warn|error", 0, 0, "least severity that is logged",
+     "gravité minimale journalisée"},
+    {"log.format", OPT_STR, AT(log_format), "logfmt", "logfmt|json", 0, 0, "form of log lines",
+     "forme des lignes du journal"},
     {"help", OPT_BOOL, AT(help), "false", NULL, 0, 0, "this text", "ce texte"},
     {"version", OPT_BOOL, AT(version), "false", NULL, 0, 0, "version", "version"},
     NOTE("enable-feature", "every feature of Prometheus that hune knows is on"),
@@ -133,8 +173,9 @@ static int set_number(const struct option_row *row, struct options *o, struct st
     if (row->type == OPT_BYTES)
         n = (int64_t)u;
     if (n < row->min || (row->max && n > row->max)) {
-        err_set(e, "--%s: \"" STR_FMT "\" is outside the allowed %lld to %lld%s", row->name, STR_ARG(v), (long long)row->min,
-                (long long)(row->max ? row->max : INT64_MAX), row->type == OPT_DURATION ? " ms" : "");
+        err_set(e, "--%s: \"" STR_FMT "\" is outside the allowed %lld to %lld%s", row->name, STR_ARG(v),
+                (long long)row->min, (long long)(row->max ? row->max : INT64_MAX),
+                row->type == OPT_DURATION ? " ms" : "");
         return -EINVAL;
     }
     *(int64_t *)field(o, row) = n;
@@ -211,7 +252,8 @@ int options_parse(int argc, char **argv, struct options *o, struct buf *notes, s
             arg = STR("help");
         bool has_value = str_cut(arg, '=', &name, &value);
         const struct option_row *row = find_row(name);
-        bool negated = !row && str_starts(name, STR("no-")) && (row = find_row(str_sub(name, 3, name.n))) && is_bool(row);
+        bool negated =
+            !row && str_starts(name, STR("no-")) && (row = find_row(str_sub(name, 3, name.n))) && is_bool(row);
         if (!row || (negated && has_value))
             return unknown(name, e);
         if (is_bool(row) && !has_value)
@@ -232,23 +274,30 @@ int options_parse(int argc, char **argv, struct options *o, struct buf *notes, s
 
 void options_help(struct buf *b, bool french)
 {
-    buf_z(b, french ? "hune server : surveiller, dessiner, alerter — le serveur seul, comme l'est Prometheus\n\n"
-                      "  hune server                                      cette machine, sans configuration\n"
-                      "  hune server --config.file=prometheus.yml         exactement ce que dit le fichier\n"
-                      "  hune server --config.file=hune.yml               les fichiers que vous avez déjà, réunis\n\nOptions :\n"
-                    : "hune server: watch, draw, alert; the server alone, as Prometheus is\n\n"
-                      "  hune server                                      this machine, without configuration\n"
-                      "  hune server --config.file=prometheus.yml         exactly what the file says\n"
-                      "  hune server --config.file=hune.yml               the files you have already, together\n\nFlags:\n");
+    buf_z(b,
+          french
+              ? "hune server : surveiller, dessiner, alerter — le serveur seul, comme l'est Prometheus\n\n"
+                "  hune server                                      cette machine, sans configuration\n"
+                "  hune server --config.file=prometheus.yml         exactement ce que dit le fichier\n"
+                "  hune server --config.file=hune.yml               les fichiers que vous avez déjà, réunis\n\nOptions "
+                ":\n"
+              : "hune server: watch, draw, alert; the server alone, as Prometheus is\n\n"
+                "  hune server                                      this machine, without configuration\n"
+                "  hune server --config.file=prometheus.yml         exactly what the file says\n"
+                "  hune server --config.file=hune.yml               the files you have already, together\n\nFlags:\n");
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         const struct option_row *r = &rows[i];
         if (r->type == OPT_NOTE || r->type == OPT_NOTE_BOOL)
             continue;
         buf_fmt(b, "  --%s%s%s\n        %s\n", r->name, r->dflt && !is_bool(r) ? "=" : "",
-                r->dflt && !is_bool(r) ? r->dflt : is_bool(r) ? "" : " VALUE", french ? r->fr : r->en);
+                r->dflt && !is_bool(r) ? r->dflt
+                : is_bool(r)           ? ""
+                                       : " VALUE",
+                french ? r->fr : r->en);
     }
-    buf_z(b, french ? "\nLes autres options de Prometheus sont acceptées ; celles sans effet ici le disent au démarrage.\n"
-                    : "\nPrometheus' other flags are accepted; those without an effect here say so at the start.\n");
+    buf_z(b, french
+                 ? "\nLes autres options de Prometheus sont acceptées ; celles sans effet ici le disent au démarrage.\n"
+                 : "\nPrometheus' other flags are accepted; those without an effect here say so at the start.\n");
 }
 
 void options_each(const struct options *o, void (*fn)(void *ctx, const char *name, struct str value), void *ctx)

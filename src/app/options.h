@@ -24,8 +24,8 @@ struct options {
     bool as_prometheus; /* called through a link of that name */
 };
 
-/* Fill *o with defaults, then argv[1..]. Values borrow argv. 0; -EINVAL with "unknown flag --x, did you mean --y?". Flags that Prometheus has and that change
- * nothing here are accepted; each adds a sentence to `notes`. */
+/* Fill *o with defaults, then argv[1..]. Values borrow argv. 0; -EINVAL with "unknown flag --x, did you mean --y?".
+ * Flags that Prometheus has and that change nothing here are accepted; each adds a sentence to `notes`. */
 MUST_USE int options_parse(int argc, char **argv, struct options *o, struct buf *notes, struct err *e);
 /* What --help prints. */
 void options_help(struct buf *b, bool french);

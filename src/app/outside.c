@@ -39,8 +39,8 @@ static void clear_urls(struct outside *o)
 }
 
 /* One discovered address through the entry's relabelling, as Prometheus' notifier does it. */
-static void add_target(struct outside *o, const struct promfile_alertmanager *am, const struct group *g, struct labels target,
-                       struct arena *a, struct forward_target *ret, size_t *n)
+static void add_target(struct outside *o, const struct promfile_alertmanager *am, const struct group *g,
+                       struct labels target, struct arena *a, struct forward_target *ret, size_t *n)
 {
     struct labels_builder b = {0};
     lb_init(&b, target);
@@ -81,7 +81,8 @@ static void publish(struct outside *o)
     arena_free(a);
 }
 
-static void update(struct target_sink *s, uint64_t generation, struct str pool, const struct target_group *groups, size_t n)
+static void update(struct target_sink *s, uint64_t generation, struct str pool, const struct target_group *groups,
+                   size_t n)
 {
     struct outside *o = CONTAINER_OF(s, struct outside, sink);
     pthread_mutex_lock(&o->lock);
@@ -145,9 +146,8 @@ const struct discover_pool *outside_apply(struct outside *o, struct promfile *f,
     o->file = promfile_ref(f);
     o->pools = ARENA_ARRAY(o->arena, struct discover_pool, f->n_alertmanagers);
     for (size_t i = 0; i < f->n_alertmanagers; i++)
-        o->pools[i] = (struct discover_pool){.name = arena_fmt(o->arena, POOL_PREFIX "%zu", i),
-                                             .sds = &f->alertmanagers[i].sds,
-                                             .sink = &o->sink};
+        o->pools[i] = (struct discover_pool){
+            .name = arena_fmt(o->arena, POOL_PREFIX "%zu", i), .sds = &f->alertmanagers[i].sds, .sink = &o->sink};
     publish(o);
     pthread_mutex_unlock(&o->lock);
     *ret_n = f->n_alertmanagers;

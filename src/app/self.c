@@ -53,16 +53,18 @@ void self_collect(void *ctx, struct metrics_out *out)
     struct rlimit files = {0};
     getrusage(RUSAGE_SELF, &u);
     getrlimit(RLIMIT_NOFILE, &files);
-    double cpu = (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+    double cpu =
+        (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
     gauge(out, "process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", METRIC_COUNTER, cpu);
-    gauge(out, "process_resident_memory_bytes", "Resident memory size in bytes.", METRIC_GAUGE, (double)self_resident_bytes());
+    gauge(out, "process_resident_memory_bytes", "Resident memory size in bytes.", METRIC_GAUGE,
+          (double)self_resident_bytes());
     gauge(out, "process_virtual_memory_bytes", "Virtual memory size in bytes.", METRIC_GAUGE, (double)statm(0));
     gauge(out, "process_open_fds", "Number of open file descriptors.", METRIC_GAUGE, (double)open_fds());
     gauge(out, "process_max_fds", "Maximum number of open file descriptors.", METRIC_GAUGE, (double)files.rlim_cur);
     gauge(out, "process_start_time_seconds", "Start time of the process since unix epoch in seconds.", METRIC_GAUGE,
           (double)s->started_ms / 1000);
-    gauge(out, "prometheus_config_last_reload_successful", "Whether the last configuration reload attempt was successful.",
-          METRIC_GAUGE, (double)s->reload_ok);
+    gauge(out, "prometheus_config_last_reload_successful",
+          "Whether the last configuration reload attempt was successful.", METRIC_GAUGE, (double)s->reload_ok);
     gauge(out, "prometheus_config_last_reload_success_timestamp_seconds",
           "Timestamp of the last successful configuration reload.", METRIC_GAUGE, (double)s->reload_ms / 1000);
     const struct metric_label version[] = {{STR("version"), STR(HUNE_VERSION)}};

@@ -68,7 +68,12 @@ struct server {
 
 static void say(struct server *s, const char *kind, enum severity sev, const char *summary, bool durable)
 {
-    struct event e = {.kind = str_of(kind), .severity = sev, .service = STR("hune"), .subject = STR("server"), .actor = STR("hune"), .summary = str_of(summary)};
+    struct event e = {.kind = str_of(kind),
+                      .severity = sev,
+                      .service = STR("hune"),
+                      .subject = STR("server"),
+                      .actor = STR("hune"),
+                      .summary = str_of(summary)};
     int r = 0;
     if (durable)
         r = s->journal->append(s->journal, &e);
@@ -91,14 +96,22 @@ static void internal_targets(struct server *s, const struct generation *g)
         char name[256] = "localhost";
         gethostname(name, sizeof(name) - 1);
         s->host = s->host ? s->host : host_new(NULL);
-        struct scrape_internal i = {.job = STR("node"), .instance = str_of(name), .interval_ms = g->file.interval_ms, .fn = host_collect, .ctx = s->host};
+        struct scrape_internal i = {.job = STR("node"),
+                                    .instance = str_of(name),
+                                    .interval_ms = g->file.interval_ms,
+                                    .fn = host_collect,
+                                    .ctx = s->host};
         s->node_id = scrape_add_internal(s->scrape, &i);
     } else if (!g->file.host && s->node_id) {
         scrape_remove_internal(s->scrape, s->node_id);
         s->node_id = 0;
     }
     if (g->file.self && !s->hune_id) {
-        struct scrape_internal i = {.job = STR("hune"), .instance = STR("hune"), .interval_ms = g->file.interval_ms, .fn = collect_self, .ctx = s->metrics};
+        struct scrape_internal i = {.job = STR("hune"),
+                                    .instance = STR("hune"),
+                                    .interval_ms = g->file.interval_ms,
+                                    .fn = collect_self,
+                                    .ctx = s->metrics};
         s->hune_id = scrape_add_internal(s->scrape, &i);
     } else if (!g->file.self && s->hune_id) {
         scrape_remove_internal(s->scrape, s->hune_id);
@@ -126,7 +139,9 @@ static void apply(struct server *s, struct generation *g)
     const struct discover_pool *outside = outside_apply(s->outside, g->prom, &n_outside);
     VEC(struct discover_pool) pools = {0};
     for (size_t i = 0; i < g->prom->n_scrapes; i++)
-        vec_push(&pools, (struct discover_pool){.name = g->prom->scrapes[i].job, .sds = &g->prom->scrapes[i].sds, .sink = scrape_target_sink(s->scrape)});
+        vec_push(&pools, (struct discover_pool){.name = g->prom->scrapes[i].job,
+                                                .sds = &g->prom->scrapes[i].sds,
+                                                .sink = scrape_target_sink(s->scrape)});
     for (size_t i = 0; i < n_outside; i++)
         vec_push(&pools, outside[i]);
     discover_apply(s->discover, g->prom, pools.v, pools.n);
@@ -290,7 +305,9 @@ static int open_stores(struct server *s, struct err *e)
     const struct promfile *f = s->generation->prom;
     to.retention_ms = s->options->retention_ms ? s->options->retention_ms : f->storage.retention_ms;
     to.retention_bytes = s->options->retention_bytes ? s->options->retention_bytes : f->storage.retention_bytes;
-    to.sync = str_eq(s->options->sync, STR("always")) ? TSDB_SYNC_ALWAYS : str_eq(s->options->sync, STR("off")) ? TSDB_SYNC_OFF : TSDB_SYNC_1S;
+    to.sync = str_eq(s->options->sync, STR("always")) ? TSDB_SYNC_ALWAYS
+              : str_eq(s->options->sync, STR("off"))  ? TSDB_SYNC_OFF
+                                                      : TSDB_SYNC_1S;
     to.clock = s->clock;
     r = db_open(records, NULL, &s->db, e);
     if (r == 0)
@@ -340,7 +357,12 @@ static int open_engines(struct server *s, struct err *e)
     s->outside = outside_new(s->forward);
 
     struct alert_sink *sinks[] = {notify_alert_sink(s->notify), forward_alert_sink(s->forward)};
-    struct rules_deps rd = {.clock = s->clock, .query = query, .sink = tsdb_sink(s->tsdb), .journal = s->journal, .alerts = sinks, .n_alerts = ARRAY_LEN(sinks)};
+    struct rules_deps rd = {.clock = s->clock,
+                            .query = query,
+                            .sink = tsdb_sink(s->tsdb),
+                            .journal = s->journal,
+                            .alerts = sinks,
+                            .n_alerts = ARRAY_LEN(sinks)};
     s->rules = rules_new(&rd);
 
     struct scrape_options so = {.clock = s->clock, .sink = tsdb_sink(s->tsdb)};
@@ -354,7 +376,8 @@ static int open_engines(struct server *s, struct err *e)
     s->avail = avail_new(s->journal, s->clock);
     struct apps_deps pd = {.clock = s->clock, .journal = s->journal, .data_dir = s->data_dir};
     s->apps = apps_new(&pd);
-    s->watch = (struct watch){.tsdb = s->tsdb, .journal = s->journal, .alerts = notify_alert_sink(s->notify), .clock = s->clock};
+    s->watch = (struct watch){
+        .tsdb = s->tsdb, .journal = s->journal, .alerts = notify_alert_sink(s->notify), .clock = s->clock};
     return 0;
 }
 
@@ -383,7 +406,8 @@ static int load_web_config(struct server *s, struct arena *a, struct web_config 
         return 0;
     char *path = arena_strz(a, s->options->web_config_file);
     ptrdiff_t slash = str_rchr(str_of(path), '/');
-    struct config_ctx c = {.file = path, .dir = slash < 0 ? "." : arena_strz(a, str_make(path, (size_t)slash)), .arena = a, .err = e};
+    struct config_ctx c = {
+        .file = path, .dir = slash < 0 ? "." : arena_strz(a, str_make(path, (size_t)slash)), .arena = a, .err = e};
     struct yaml_node *root;
     int r = config_load(&c, path, &root);
     return r ? r : config_read(&c, &web_config_schema, root, ret);
@@ -399,8 +423,14 @@ static int open_http(struct server *s, struct err *e)
         return r;
     bool has_web = o->web_config_file.n > 0, open = false;
     for (size_t i = 0; i < o->n_listen; i++)
-        open |= !str_starts(o->listen[i], STR("127.")) && !str_starts(o->listen[i], STR("localhost")) && !str_starts(o->listen[i], STR("[::1]")) && !str_starts(o->listen[i], STR("unix:"));
-    struct auth_options ao = {.clock = s->clock, .data_dir = s->data_dir, .web = has_web ? web : NULL, .open = open, .secure_cookie = web->tls.present, .journal = s->journal};
+        open |= !str_starts(o->listen[i], STR("127.")) && !str_starts(o->listen[i], STR("localhost")) &&
+                !str_starts(o->listen[i], STR("[::1]")) && !str_starts(o->listen[i], STR("unix:"));
+    struct auth_options ao = {.clock = s->clock,
+                              .data_dir = s->data_dir,
+                              .web = has_web ? web : NULL,
+                              .open = open,
+                              .secure_cookie = web->tls.present,
+                              .journal = s->journal};
     if ((r = auth_open(&ao, &s->auth, e)))
         return r;
     register_metrics(s);
@@ -443,7 +473,9 @@ static int open_http(struct server *s, struct err *e)
                           .external_url = arena_str(a, external_url(s)),
                           .listen = o->listen,
                           .n_listen = o->n_listen,
-                          .self = {.reload_ok = &s->self.reload_ok, .reload_ms = &s->self.reload_ms, .resident_bytes = self_resident_bytes},
+                          .self = {.reload_ok = &s->self.reload_ok,
+                                   .reload_ms = &s->self.reload_ms,
+                                   .resident_bytes = self_resident_bytes},
                           .enable_lifecycle = o->enable_lifecycle,
                           .enable_admin = o->enable_admin_api,
                           .enable_remote_write = o->enable_remote_write,
@@ -502,7 +534,8 @@ static int fail(struct server *s, int r, const struct err *e, const char *what)
     return r == -EINVAL || r == -EACCES || r == -ENOENT || r == -EADDRINUSE ? EXIT_CONFIG : 1;
 }
 
-/* Two arenas instead of one per core: a dozen mostly idle threads need no more, and memory freed by one serves another. */
+/* Two arenas instead of one per core: a dozen mostly idle threads need no more, and memory freed by one serves another.
+ */
 static void tame_malloc(void)
 {
     mallopt(M_ARENA_MAX, 2);
@@ -530,7 +563,8 @@ int server_run(const struct options *o)
         return fail(&s, r, &e, "");
 
     s.loop = loop_new();
-    struct loop_signal *signals[] = {loop_signal_new(s.loop, SIGINT, on_signal, &s), loop_signal_new(s.loop, SIGTERM, on_signal, &s),
+    struct loop_signal *signals[] = {loop_signal_new(s.loop, SIGINT, on_signal, &s),
+                                     loop_signal_new(s.loop, SIGTERM, on_signal, &s),
                                      loop_signal_new(s.loop, SIGHUP, on_signal, &s)};
     s.tick = loop_timer_new(s.loop, on_tick, &s);
     loop_timer_set(s.tick, 1000, 1000);
@@ -543,8 +577,8 @@ int server_run(const struct options *o)
         err_set(&e, "cannot start a thread: %s", err_name(r));
     if (r == 0) {
         say(&s, "server.started", SEV_INFO, "hune " HUNE_VERSION " started", true);
-        log_info("hune is ready", KV_Z("version", HUNE_VERSION), KV_STR("url", external_url(&s)), KV_Z("data", s.data_dir),
-                 KV_MS("took", clock_now_ms(s.clock) - s.self.started_ms));
+        log_info("hune is ready", KV_Z("version", HUNE_VERSION), KV_STR("url", external_url(&s)),
+                 KV_Z("data", s.data_dir), KV_MS("took", clock_now_ms(s.clock) - s.self.started_ms));
         apps_report(s.apps, CS_ONLINE, external_url(&s), STR("ready"));
         loop_run(s.loop);
         say(&s, "server.stopped", SEV_INFO, "hune stopped", true);

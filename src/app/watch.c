@@ -7,8 +7,10 @@
 #define RESEND_MS 60000
 #define VOUCH_MS 300000 /* four resend intervals and a little, as rules do */
 
-static const struct label labels[] = {
-    {{"alertname", 9}, {"HuneReadOnly", 12}}, {{"job", 3}, {"hune", 4}}, {{"service", 7}, {"hune", 4}}, {{"severity", 8}, {"critical", 8}}};
+static const struct label labels[] = {{{"alertname", 9}, {"HuneReadOnly", 12}},
+                                      {{"job", 3}, {"hune", 4}},
+                                      {{"service", 7}, {"hune", 4}},
+                                      {{"severity", 8}, {"critical", 8}}};
 
 static void tell(struct watch *w, bool resolved, int64_t now)
 {
@@ -17,7 +19,8 @@ static void tell(struct watch *w, bool resolved, int64_t now)
         {STR("description"), reason},
         {STR("description_fr"), reason},
         {STR("summary"), STR("hune cannot store samples; graphs and rules stand still until there is room again")},
-        {STR("summary_fr"), STR("hune ne peut plus enregistrer de mesures ; graphes et règles sont figés jusqu'à ce qu'il y ait de la place")},
+        {STR("summary_fr"), STR("hune ne peut plus enregistrer de mesures ; graphes et règles sont figés jusqu'à ce "
+                                "qu'il y ait de la place")},
     };
     struct alert a = {.labels = {.v = labels, .n = ARRAY_LEN(labels)},
                       .annotations = {.v = notes, .n = ARRAY_LEN(notes)},
@@ -49,8 +52,10 @@ static void emit(struct watch *w, bool resolved)
                           .subject = str_of(fingerprint),
                           .actor = STR("hune"),
                           .summary = resolved ? STR("HuneReadOnly is resolved") : STR("HuneReadOnly is firing"),
-                          .payload = STR("{\"labels\":{\"alertname\":\"HuneReadOnly\",\"job\":\"hune\",\"service\":\"hune\",\"severity\":\"critical\"},"
-                                         "\"annotations\":{\"summary\":\"hune cannot store samples\"},\"value\":1,\"expr\":\"hune_tsdb_read_only == 1\"}")};
+                          .payload = STR("{\"labels\":{\"alertname\":\"HuneReadOnly\",\"job\":\"hune\",\"service\":"
+                                         "\"hune\",\"severity\":\"critical\"},"
+                                         "\"annotations\":{\"summary\":\"hune cannot store "
+                                         "samples\"},\"value\":1,\"expr\":\"hune_tsdb_read_only == 1\"}")};
     /* The disk is full: the journal may not take it now. post() keeps trying; the log below is said in any case. */
     w->journal->post(w->journal, &state);
     w->journal->post(w->journal, &alert);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/* What cannot be watched by rules, because rules need the store: the store itself. Once a second: is it read-only? A change
- * becomes an event, and an alert handed to the notifier directly (HuneReadOnly, critical). */
+/* What cannot be watched by rules, because rules need the store: the store itself. Once a second: is it read-only? A
+ * change becomes an event, and an alert handed to the notifier directly (HuneReadOnly, critical). */
 #include "model/alert.h"
 #include "model/event.h"
 #include "tsdb/tsdb.h"

@@ -22,8 +22,8 @@ void *arena_try(struct arena *a, size_t n) __attribute__((warn_unused_result));
 #define ARENA_NEW(a, type) ((type *)arena_alloc((a), sizeof(type)))
 #define ARENA_ARRAY(a, type, n) ((type *)arena_alloc((a), sizeof(type) * (n)))
 
-struct str arena_str(struct arena *a, struct str s);     /* a NUL-terminated copy */
-char *arena_strz(struct arena *a, struct str s);         /* the same as char * */
+struct str arena_str(struct arena *a, struct str s); /* a NUL-terminated copy */
+char *arena_strz(struct arena *a, struct str s);     /* the same as char * */
 struct str arena_fmt(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 static inline void arena_freep(struct arena **a)

@@ -40,8 +40,7 @@ void err_prefix(struct err *e, const char *fmt, ...)
     va_end(ap);
     cut(e->msg, sizeof(e->msg), n);
     if (n >= 0 && (size_t)n < sizeof(e->msg))
-        cut(e->msg, sizeof(e->msg),
-            n + snprintf(e->msg + n, sizeof(e->msg) - (size_t)n, ": %s", old.msg));
+        cut(e->msg, sizeof(e->msg), n + snprintf(e->msg + n, sizeof(e->msg) - (size_t)n, ": %s", old.msg));
 }
 
 const char *err_name(int neg_errno)

@@ -14,7 +14,8 @@ struct err {
     char msg[1024];
 };
 
-/* Write the message ("file:line:col: what, found, allowed"); no newline. e may be NULL. Keeps the first message if one is set. */
+/* Write the message ("file:line:col: what, found, allowed"); no newline. e may be NULL. Keeps the first message if one
+ * is set. */
 void err_set(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Put "text: " before the message. */
 void err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -36,8 +37,8 @@ int err_trace_(int r, const char *file, int line);
 void err_die_(const char *kind, const char *file, int line, const char *fmt, ...)
     __attribute__((noreturn, format(printf, 4, 5)));
 /* Always on, also in release builds. */
-#define ASSERT(cond)                                                                               \
-    do {                                                                                           \
-        if (__builtin_expect(!(cond), 0))                                                          \
-            BUG("assertion failed: %s", #cond);                                                    \
+#define ASSERT(cond)                                                                                                   \
+    do {                                                                                                               \
+        if (__builtin_expect(!(cond), 0))                                                                              \
+            BUG("assertion failed: %s", #cond);                                                                        \
     } while (0)

@@ -9,9 +9,9 @@ void format_duration_ms(struct buf *b, int64_t ms)
         const char *name;
         int64_t ms;
         bool exact; /* only when it divides what is left */
-    } units[] = {{"y", 365LL * 86400000, true}, {"w", 7LL * 86400000, true}, {"d", 86400000, true},
-                 {"h", 3600000, false},         {"m", 60000, false},         {"s", 1000, false},
-                 {"ms", 1, false}};
+    } units[] = {
+        {"y", 365LL * 86400000, true}, {"w", 7LL * 86400000, true}, {"d", 86400000, true}, {"h", 3600000, false},
+        {"m", 60000, false},           {"s", 1000, false},          {"ms", 1, false}};
     if (ms == 0) {
         buf_z(b, "0s");
         return;

@@ -4,7 +4,8 @@
 #include "base/buf.h"
 #include <stdint.h>
 
-/* Prometheus duration: "1h30m", "15s", "0s", "1ms"; years, weeks and days only where exact, as Go model.Duration.String. */
+/* Prometheus duration: "1h30m", "15s", "0s", "1ms"; years, weeks and days only where exact, as Go
+ * model.Duration.String. */
 void format_duration_ms(struct buf *b, int64_t ms);
 /* For people: "1h 30m", "12.3s", "450ms". */
 void format_duration_human(struct buf *b, int64_t ms);

@@ -33,17 +33,18 @@ struct log_site {
 
 void log_setup(enum log_level min, enum log_format format, const char *component);
 enum log_level log_min(void);
-/* Also called for every line of at least `min` (the page's log view, tests); NULL to stop. Runs on the logging thread. */
+/* Also called for every line of at least `min` (the page's log view, tests); NULL to stop. Runs on the logging thread.
+ */
 void log_tap(void (*fn)(void *ctx, enum log_level lvl, struct str line), void *ctx);
 void log_emit(struct log_site *site, enum log_level lvl, const char *file, int line, const char *msg,
               const struct log_kv *kv);
 
-#define log_at(lvl, msg, ...)                                                                      \
-    do {                                                                                           \
-        static struct log_site log_site_;                                                          \
-        if ((lvl) >= log_min())                                                                    \
-            log_emit(&log_site_, (lvl), __FILE__, __LINE__, (msg),                                 \
-                     (const struct log_kv[]){__VA_ARGS__ __VA_OPT__(, ){.kind = KV_END}});         \
+#define log_at(lvl, msg, ...)                                                                                          \
+    do {                                                                                                               \
+        static struct log_site log_site_;                                                                              \
+        if ((lvl) >= log_min())                                                                                        \
+            log_emit(&log_site_, (lvl), __FILE__, __LINE__, (msg),                                                     \
+                     (const struct log_kv[]){__VA_ARGS__ __VA_OPT__(, ){.kind = KV_END}});                             \
     } while (0)
 #define log_debug(...) log_at(LOG_DEBUG, __VA_ARGS__)
 #define log_info(...) log_at(LOG_INFO, __VA_ARGS__)

@@ -24,7 +24,8 @@ struct metrics_out {
 
 typedef void (*metrics_collect_fn)(void *ctx, struct metrics_out *out);
 
-/* One number. Declare rows in a static table: [M_X] = {.name = "hune_x_total", .help = "...", .type = METRIC_COUNTER}. */
+/* One number. Declare rows in a static table: [M_X] = {.name = "hune_x_total", .help = "...", .type = METRIC_COUNTER}.
+ */
 struct metric {
     const char *name, *help;
     enum metric_type type;

@@ -46,8 +46,13 @@ static const struct {
     struct str name;
     int64_t ms;
 } duration_units[] = {
-    {{"y", 1}, 365LL * 86400000}, {{"w", 1}, 7LL * 86400000}, {{"d", 1}, 86400000}, {{"h", 1}, 3600000},
-    {{"m", 1}, 60000},            {{"s", 1}, 1000},           {{"ms", 2}, 1},
+    {{"y", 1}, 365LL * 86400000},
+    {{"w", 1}, 7LL * 86400000},
+    {{"d", 1}, 86400000},
+    {{"h", 1}, 3600000},
+    {{"m", 1}, 60000},
+    {{"s", 1}, 1000},
+    {{"ms", 2}, 1},
 };
 
 static size_t digits(struct str s)
@@ -106,8 +111,8 @@ bool parse_go_duration_ms(struct str s, int64_t *ret_ms)
     static const struct {
         struct str name;
         double ms;
-    } units[] = {{{"ns", 2}, 1e-6},      {{"us", 2}, 1e-3},      {{"\xc2\xb5s", 3}, 1e-3}, {{"\xce\xbcs", 3}, 1e-3},
-                 {{"ms", 2}, 1},         {{"s", 1}, 1000},       {{"m", 1}, 60000},        {{"h", 1}, 3600000}};
+    } units[] = {{{"ns", 2}, 1e-6}, {{"us", 2}, 1e-3}, {{"\xc2\xb5s", 3}, 1e-3}, {{"\xce\xbcs", 3}, 1e-3},
+                 {{"ms", 2}, 1},    {{"s", 1}, 1000},  {{"m", 1}, 60000},        {{"h", 1}, 3600000}};
     bool neg = s.n && s.p[0] == '-';
     if (s.n && (s.p[0] == '-' || s.p[0] == '+'))
         s = str_sub(s, 1, s.n);

@@ -12,7 +12,8 @@ __attribute__((warn_unused_result)) bool parse_bool(struct str s, bool *ret); /*
 __attribute__((warn_unused_result)) bool parse_duration_ms(struct str s, int64_t *ret_ms);
 /* Go's time.ParseDuration subset: decimals and ns us ms s m h; to milliseconds (rounded towards zero). */
 __attribute__((warn_unused_result)) bool parse_go_duration_ms(struct str s, int64_t *ret_ms);
-/* Byte sizes: B, KB, MB, GB, TB, PB, EB and K, M, G, KiB ..., all powers of 1024 (as Prometheus' flags); bare number = bytes. */
+/* Byte sizes: B, KB, MB, GB, TB, PB, EB and K, M, G, KiB ..., all powers of 1024 (as Prometheus' flags); bare number =
+ * bytes. */
 __attribute__((warn_unused_result)) bool parse_bytes(struct str s, uint64_t *ret);
 /* RFC 3339 date-time with optional fraction, `Z` or an offset; to Unix milliseconds. */
 __attribute__((warn_unused_result)) bool parse_rfc3339_ms(struct str s, int64_t *ret_ms);

@@ -7,13 +7,14 @@
 
 /* As Go's strconv.FormatFloat(v, 'f', -1, 64), with NaN, +Inf, -Inf: scalars in Prometheus' JSON. Returns length. */
 size_t f64_write(char *out, double v);
-/* As FormatFloat(v, 'g', -1, 64), which is also Go's %v and the text exposition form: "1e+06", "1.048576e+06", "123456". */
+/* As FormatFloat(v, 'g', -1, 64), which is also Go's %v and the text exposition form: "1e+06", "1.048576e+06",
+ * "123456". */
 size_t f64_write_g(char *out, double v);
 /* As encoding/json and the sample values of Prometheus' JSON: exponent below 1e-6 and from 1e21 on ("1e-07"). */
 size_t f64_write_json(char *out, double v);
 /* As 'e' with shortest digits: "1e+00" (alert values). */
 size_t f64_write_e(char *out, double v);
-void f64_put(struct buf *b, double v);   /* f64_write appended */
+void f64_put(struct buf *b, double v); /* f64_write appended */
 void f64_put_g(struct buf *b, double v);
 void f64_put_json(struct buf *b, double v);
 

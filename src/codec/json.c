@@ -200,4 +200,3 @@ void jw_kbool(struct jw *w, const char *k, bool v)
     jw_key(w, k);
     jw_bool(w, v);
 }
-

@@ -106,7 +106,8 @@ static int convert(json_t *in, struct arena *a, int64_t depth, struct json *out,
 int json_parse(struct str text, struct arena *a, const struct json **ret, struct err *e)
 {
     json_error_t je;
-    json_t *tree = json_loadb(text.p ? text.p : "", text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &je);
+    json_t *tree =
+        json_loadb(text.p ? text.p : "", text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &je);
     if (!tree) {
         err_set(e, "%d:%d: %s", je.line, je.column, je.text);
         return -EINVAL;

@@ -21,7 +21,8 @@ bool regex_match(const struct regex *re, struct str text);
 bool regex_alternatives(const struct regex *re, const struct str **ret, size_t *ret_n);
 /* A literal every match must start with (may be empty); borrowed. */
 struct str regex_prefix(const struct regex *re);
-/* Match and expand $1, ${1}, ${name}, $name in `replacement` as Go's Regexp.Expand; appends to out. false: no match, nothing written. */
+/* Match and expand $1, ${1}, ${name}, $name in `replacement` as Go's Regexp.Expand; appends to out. false: no match,
+ * nothing written. */
 bool regex_expand(const struct regex *re, struct str text, struct str replacement, struct buf *out);
 /* Go's ReplaceAllString. */
 void regex_replace_all(const struct regex *re, struct str text, struct str replacement, struct buf *out);

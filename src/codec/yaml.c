@@ -40,7 +40,8 @@ static int next_event(struct reader *r)
         const yaml_parser_t *p = &r->parser;
         yaml_mark_t at = p->problem_mark;
         if (p->error == YAML_READER_ERROR) { /* has an offset instead of a mark */
-            err_set(r->err, "%s: byte %zu: %s", r->name, p->problem_offset, p->problem ? p->problem : "not valid UTF-8");
+            err_set(r->err, "%s: byte %zu: %s", r->name, p->problem_offset,
+                    p->problem ? p->problem : "not valid UTF-8");
             return -EINVAL;
         }
         err_set(r->err, "%s:%zu:%zu: %s%s%s", r->name, at.line + 1, at.column + 1, p->problem ? p->problem : "bad YAML",
@@ -55,7 +56,8 @@ static int read_node(struct reader *r, int64_t depth, struct sized_node **ret);
 
 static bool plain_null(struct str s)
 {
-    return s.n == 0 || str_eq(s, STR("~")) || str_eq(s, STR("null")) || str_eq(s, STR("Null")) || str_eq(s, STR("NULL"));
+    return s.n == 0 || str_eq(s, STR("~")) || str_eq(s, STR("null")) || str_eq(s, STR("Null")) ||
+           str_eq(s, STR("NULL"));
 }
 
 static int add_anchor(struct reader *r, const yaml_char_t *anchor, struct sized_node *n)
@@ -91,8 +93,8 @@ static int read_scalar(struct reader *r, struct sized_node **ret)
         return -ENOMEM;
     memcpy(copy, text.p, text.n);
     n->node.s = str_make(copy, text.n);
-    n->node.quoted = r->event.data.scalar.style != YAML_PLAIN_SCALAR_STYLE ||
-                     (tag && strcmp(tag, "tag:yaml.org,2002:str") == 0);
+    n->node.quoted =
+        r->event.data.scalar.style != YAML_PLAIN_SCALAR_STYLE || (tag && strcmp(tag, "tag:yaml.org,2002:str") == 0);
     if (!n->node.quoted && plain_null(text))
         n->node.kind = YAML_NULL;
     *ret = n;

@@ -73,7 +73,8 @@ static struct str joined(struct config_ctx *c, struct str path)
     return arena_fmt(c->arena, "%s/" STR_FMT, c->dir, STR_ARG(path));
 }
 
-static int read_strs(struct config_ctx *c, const struct config_row *row, const struct yaml_node *n, struct config_strs *out)
+static int read_strs(struct config_ctx *c, const struct config_row *row, const struct yaml_node *n,
+                     struct config_strs *out)
 {
     if (n->kind == YAML_NULL)
         return 0;
@@ -96,7 +97,8 @@ static int read_strs(struct config_ctx *c, const struct config_row *row, const s
     return 0;
 }
 
-static int read_map(struct config_ctx *c, const struct config_row *row, const struct yaml_node *n, struct config_map *out)
+static int read_map(struct config_ctx *c, const struct config_row *row, const struct yaml_node *n,
+                    struct config_map *out)
 {
     if (n->kind == YAML_NULL)
         return 0;
@@ -112,7 +114,8 @@ static int read_map(struct config_ctx *c, const struct config_row *row, const st
     return 0;
 }
 
-static int read_list(struct config_ctx *c, const struct config_row *row, const struct yaml_node *n, struct config_list *out)
+static int read_list(struct config_ctx *c, const struct config_row *row, const struct yaml_node *n,
+                     struct config_list *out)
 {
     if (n->kind == YAML_NULL)
         return 0;
@@ -178,7 +181,8 @@ static int read_field(struct config_ctx *c, const struct config_row *row, const 
 {
     void *field = object + row->offset;
     /* `key:` with nothing behind it keeps the default, as Go's yaml does. */
-    if (n->kind == YAML_NULL && !n->quoted && row->type != CFG_STRUCT && row->type != CFG_CUSTOM && row->type != CFG_NODE)
+    if (n->kind == YAML_NULL && !n->quoted && row->type != CFG_STRUCT && row->type != CFG_CUSTOM &&
+        row->type != CFG_NODE)
         return 0;
     switch (row->type) {
     case CFG_STRS:
@@ -238,7 +242,8 @@ static int unknown_key(struct config_ctx *c, const struct config_schema *s, cons
     for (size_t i = 0; i < s->n; i++)
         names[i] = s->rows[i].key;
     const char *near = str_nearest(key->s, names, s->n);
-    int r = near ? config_fail(c, key, "unknown key \"" STR_FMT "\" in %s, did you mean \"%s\"?", STR_ARG(key->s), s->name, near)
+    int r = near ? config_fail(c, key, "unknown key \"" STR_FMT "\" in %s, did you mean \"%s\"?", STR_ARG(key->s),
+                               s->name, near)
                  : config_fail(c, key, "unknown key \"" STR_FMT "\" in %s", STR_ARG(key->s), s->name);
     free(names);
     return r;
@@ -270,7 +275,8 @@ int config_load(struct config_ctx *c, const char *path, struct yaml_node **ret)
     struct buf b = BUF_INIT((size_t)limit(config_file_bytes));
     int r = fs_read_file(path, &b);
     if (r == -EMSGSIZE)
-        err_set(c->err, "%s: larger than %lld bytes (limit config_file_bytes)", path, (long long)limit(config_file_bytes));
+        err_set(c->err, "%s: larger than %lld bytes (limit config_file_bytes)", path,
+                (long long)limit(config_file_bytes));
     else if (r)
         err_set(c->err, "%s: %s", path, err_name(r));
     else
@@ -327,10 +333,11 @@ static void indent(struct buf *b, unsigned depth)
 #define SECRET_TEXT "<secret>"
 
 /* A node at `depth`; the caller has written "key:" or "-". */
-static void put_node(struct buf *b, const struct yaml_node *n, const struct config_schema *s, unsigned depth, bool secret);
+static void put_node(struct buf *b, const struct yaml_node *n, const struct config_schema *s, unsigned depth,
+                     bool secret);
 
-static void put_map(struct buf *b, const struct yaml_node *n, const struct config_schema *s, unsigned depth, bool secret,
-                    bool after_dash)
+static void put_map(struct buf *b, const struct yaml_node *n, const struct config_schema *s, unsigned depth,
+                    bool secret, bool after_dash)
 {
     for (size_t i = 0; i < n->n; i++) {
         const struct config_row *row = s ? find_row(s, n->keys[i]->s) : NULL;
@@ -342,7 +349,8 @@ static void put_map(struct buf *b, const struct yaml_node *n, const struct confi
     }
 }
 
-static void put_seq(struct buf *b, const struct yaml_node *n, const struct config_schema *s, unsigned depth, bool secret)
+static void put_seq(struct buf *b, const struct yaml_node *n, const struct config_schema *s, unsigned depth,
+                    bool secret)
 {
     for (size_t i = 0; i < n->n; i++) {
         const struct yaml_node *item = n->items[i];
@@ -357,7 +365,8 @@ static void put_seq(struct buf *b, const struct yaml_node *n, const struct confi
     }
 }
 
-static void put_node(struct buf *b, const struct yaml_node *n, const struct config_schema *s, unsigned depth, bool secret)
+static void put_node(struct buf *b, const struct yaml_node *n, const struct config_schema *s, unsigned depth,
+                     bool secret)
 {
     switch (n->kind) {
     case YAML_NULL:
@@ -495,7 +504,8 @@ static void write_object(struct buf *b, const struct config_schema *s, const cha
             continue;
         if ((row->type == CFG_STRS || row->type == CFG_MAP || row->type == CFG_LIST) && is_default(row, field))
             continue;
-        if (row->type == CFG_STRUCT && row->present_offset && !*(const bool *)(const void *)(object + row->present_offset))
+        if (row->type == CFG_STRUCT && row->present_offset &&
+            !*(const bool *)(const void *)(object + row->present_offset))
             continue;
         if (!after_dash)
             indent(b, depth);
@@ -516,9 +526,9 @@ void config_write(struct buf *b, const struct config_schema *s, const void *obje
 void config_reference(struct buf *b, const struct config_schema *s)
 {
     static const char *const types[] = {
-        [CFG_BOOL] = "true / false", [CFG_INT] = "whole number", [CFG_F64] = "number",    [CFG_STR] = "string",
-        [CFG_DURATION] = "duration", [CFG_BYTES] = "size",       [CFG_ENUM] = "word",     [CFG_STRS] = "list of strings",
-        [CFG_MAP] = "mapping",       [CFG_STRUCT] = "section",   [CFG_LIST] = "list",     [CFG_NODE] = "any",
+        [CFG_BOOL] = "true / false", [CFG_INT] = "whole number", [CFG_F64] = "number", [CFG_STR] = "string",
+        [CFG_DURATION] = "duration", [CFG_BYTES] = "size",       [CFG_ENUM] = "word",  [CFG_STRS] = "list of strings",
+        [CFG_MAP] = "mapping",       [CFG_STRUCT] = "section",   [CFG_LIST] = "list",  [CFG_NODE] = "any",
         [CFG_CUSTOM] = "special"};
     buf_fmt(b, "### %s\n\n", s->name);
     if (s->doc)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 /* Schema engine: a room describes its configuration as a table of rows (key, type, default, bounds, unit, secret?, doc)
- * over a struct; config_read() fills the struct from a YAML node, config_write() prints it back with secrets masked, and
- * the reference page comes from the same rows. Unknown keys are errors with the nearest name. */
+ * over a struct; config_read() fills the struct from a YAML node, config_write() prints it back with secrets masked,
+ * and the reference page comes from the same rows. Unknown keys are errors with the nearest name. */
 #include "base/arena.h"
 #include "base/vec.h"
 #include "codec/yaml.h"
@@ -52,17 +52,18 @@ struct config_row {
     const char *dflt;         /* as YAML text; NULL = zero value */
     int64_t min, max;         /* both 0 = no bounds */
     const char *unit;
-    size_t present_offset; /* a bool set when the key was in the file; 0 = none (a struct's first field is never this) */
+    size_t
+        present_offset; /* a bool set when the key was in the file; 0 = none (a struct's first field is never this) */
     unsigned flags;
     int (*read)(struct config_ctx *c, const struct yaml_node *n, void *field); /* CFG_CUSTOM: 0 or config_fail() */
     const char *doc; /* one sentence, no trailing period needed */
 };
 enum config_flags {
-    CFG_SECRET = 1,   /* printed as <secret> */
-    CFG_REQUIRED = 2, /* absence is an error */
-    CFG_STATIC = 4,   /* a change needs a restart */
+    CFG_SECRET = 1,    /* printed as <secret> */
+    CFG_REQUIRED = 2,  /* absence is an error */
+    CFG_STATIC = 4,    /* a change needs a restart */
     CFG_SCALAR_OK = 8, /* CFG_STRS: a lone scalar is a list of one */
-    CFG_PATH = 16,    /* relative to the file's folder */
+    CFG_PATH = 16,     /* relative to the file's folder */
 };
 
 struct config_schema {
@@ -76,15 +77,15 @@ struct config_schema {
 };
 
 struct config_ctx {
-    const char *file; /* as shown in messages */
-    const char *dir;  /* CFG_PATH values are joined to it */
+    const char *file;    /* as shown in messages */
+    const char *dir;     /* CFG_PATH values are joined to it */
     struct arena *arena; /* everything read lives here */
     struct err *err;
     void *user; /* the room's own */
 };
 
-/* Fill *object (schema->size bytes, zeroed by the caller or by arena) with defaults and then the node's values. A null node means an
- * empty map. 0, or -EINVAL with "file:line:col: path: what, found, allowed" in ctx->err. */
+/* Fill *object (schema->size bytes, zeroed by the caller or by arena) with defaults and then the node's values. A null
+ * node means an empty map. 0, or -EINVAL with "file:line:col: path: what, found, allowed" in ctx->err. */
 MUST_USE int config_read(struct config_ctx *c, const struct config_schema *s, const struct yaml_node *n, void *object);
 /* Only the defaults. */
 void config_defaults(struct config_ctx *c, const struct config_schema *s, void *object);
@@ -95,7 +96,8 @@ int config_fail(struct config_ctx *c, const struct yaml_node *n, const char *fmt
 MUST_USE int config_load(struct config_ctx *c, const char *path, struct yaml_node **ret);
 /* The object as YAML, defaults included where `all`, secrets as <secret>. */
 void config_write(struct buf *b, const struct config_schema *s, const void *object, bool all);
-/* The document itself re-printed with the values of secret keys masked, order and unknown parts kept (for /status/config). */
+/* The document itself re-printed with the values of secret keys masked, order and unknown parts kept (for
+ * /status/config). */
 void config_mask(struct buf *b, const struct yaml_node *n, const struct config_schema *s);
 /* A Markdown table of the rows, for doc/reference. */
 void config_reference(struct buf *b, const struct config_schema *s);

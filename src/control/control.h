@@ -29,7 +29,7 @@
     X(ADD, 7, "client", "add an application (a spec) and start it unless NO_START; OK with an ID for each instance")   \
     X(ACT, 8, "client", "ACTION on every ID; OK at once, the result comes as STATE events")                            \
     X(SUBSCRIBE, 9, "client", "TOPICS wanted from now on, logs of the given IDs only (none: all)")                     \
-    X(STATE, 10, "keeper", "a process changed: EVENT, with the fields of PROC; its spec only when added")                       \
+    X(STATE, 10, "keeper", "a process changed: EVENT, with the fields of PROC; its spec only when added")              \
     X(LOG, 11, "keeper", "BYTES that process ID wrote to STREAM: whole lines, or a piece of one longer than 4 KiB")    \
     X(LOST, 12, "keeper", "a slow reader missed COUNT bytes of logs or COUNT2 events")                                 \
     X(SAVE, 13, "client", "write the dump file; OK with COUNT")                                                        \

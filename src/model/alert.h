@@ -6,8 +6,8 @@
 
 struct alert {
     struct labels labels, annotations;
-    int64_t starts_ms;  /* fired at */
-    int64_t ends_ms;    /* firing: until when the sender vouches for it; resolved: when it ended; 0 = unknown */
+    int64_t starts_ms; /* fired at */
+    int64_t ends_ms;   /* firing: until when the sender vouches for it; resolved: when it ended; 0 = unknown */
     int64_t updated_ms;
     struct str generator_url;
     bool resolved;

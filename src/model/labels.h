@@ -24,7 +24,8 @@ int labels_cmp(struct labels a, struct labels b); /* Prometheus' order: name, va
 bool labels_equal(struct labels a, struct labels b);
 /* Stable over processes (may be stored). */
 uint64_t labels_hash(struct labels l);
-/* Hash over the names in `names` (sorted) only, or over all but them and the metric name when `without`: for grouping and matching. */
+/* Hash over the names in `names` (sorted) only, or over all but them and the metric name when `without`: for grouping
+ * and matching. */
 uint64_t labels_hash_by(struct labels l, const struct str *names, size_t n, bool without);
 /* Copy set and bytes into the arena. */
 struct labels labels_copy(struct arena *a, struct labels l);
@@ -35,7 +36,8 @@ void labels_json(struct jw *w, struct labels l); /* an object */
 /* Read `name{a="b"}` or `{a="b"}`; into the arena. */
 MUST_USE int labels_parse(struct str text, struct arena *a, struct labels *ret, struct err *e);
 
-/* FNV/xxh independent fingerprint used by Alertmanager (FNV-1a over name 0xff value 0xff, Prometheus model.LabelSet.Fingerprint). */
+/* FNV/xxh independent fingerprint used by Alertmanager (FNV-1a over name 0xff value 0xff, Prometheus
+ * model.LabelSet.Fingerprint). */
 uint64_t labels_fingerprint(struct labels l);
 
 bool label_name_legacy(struct str s);  /* [a-zA-Z_][a-zA-Z0-9_]* */

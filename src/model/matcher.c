@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/matcher.h"
 
-const char *const match_op_names[] = {
-    [MATCH_EQ] = "=", [MATCH_NE] = "!=", [MATCH_RE] = "=~", [MATCH_NRE] = "!~"};
+const char *const match_op_names[] = {[MATCH_EQ] = "=", [MATCH_NE] = "!=", [MATCH_RE] = "=~", [MATCH_NRE] = "!~"};
 
 int matcher_init(struct matcher *m, enum match_op op, struct str name, struct str value, struct err *e)
 {

@@ -23,10 +23,11 @@ enum severity severity_parse(struct str s)
     static const struct {
         const char *word;
         enum severity severity;
-    } words[] = {{"critical", SEV_CRITICAL}, {"fatal", SEV_CRITICAL},   {"page", SEV_CRITICAL},   {"error", SEV_CRITICAL},
-                 {"major", SEV_CRITICAL},    {"critique", SEV_CRITICAL}, {"warning", SEV_WARNING}, {"warn", SEV_WARNING},
-                 {"minor", SEV_WARNING},     {"avertissement", SEV_WARNING}, {"info", SEV_INFO},   {"information", SEV_INFO},
-                 {"notice", SEV_INFO}};
+    } words[] = {
+        {"critical", SEV_CRITICAL}, {"fatal", SEV_CRITICAL},        {"page", SEV_CRITICAL},   {"error", SEV_CRITICAL},
+        {"major", SEV_CRITICAL},    {"critique", SEV_CRITICAL},     {"warning", SEV_WARNING}, {"warn", SEV_WARNING},
+        {"minor", SEV_WARNING},     {"avertissement", SEV_WARNING}, {"info", SEV_INFO},       {"information", SEV_INFO},
+        {"notice", SEV_INFO}};
     for (size_t i = 0; i < ARRAY_LEN(words); i++)
         if (str_ieq(s, str_of(words[i].word)))
             return words[i].severity;

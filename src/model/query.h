@@ -33,27 +33,28 @@ struct query_result { /* everything lives in the arena of the request */
     uint64_t samples_read, samples_peak;
 };
 
-enum query_error { /* positive conditions; the text is in *err */
-    QUERY_E_PARSE = 1, /* HTTP 400 bad_data */
-    QUERY_E_EXEC,      /* 422 execution */
-    QUERY_E_CANCELED,  /* 499 */
-    QUERY_E_TIMEOUT,   /* 503 */
-    QUERY_E_INTERNAL,  /* 500 */
-    QUERY_E_BUDGET,    /* 422: samples or memory limit */
+enum query_error {                    /* positive conditions; the text is in *err */
+                   QUERY_E_PARSE = 1, /* HTTP 400 bad_data */
+                   QUERY_E_EXEC,      /* 422 execution */
+                   QUERY_E_CANCELED,  /* 499 */
+                   QUERY_E_TIMEOUT,   /* 503 */
+                   QUERY_E_INTERNAL,  /* 500 */
+                   QUERY_E_BUDGET,    /* 422: samples or memory limit */
 };
 
 struct query_request {
     struct str expr;
-    int64_t start_ms, end_ms; /* instant: equal */
-    int64_t step_ms;          /* 0 = instant */
-    int64_t lookback_ms;      /* 0 = engine default */
-    int64_t timeout_ms;       /* 0 = engine default */
-    size_t limit;             /* most series in the answer, 0 = all */
+    int64_t start_ms, end_ms;   /* instant: equal */
+    int64_t step_ms;            /* 0 = instant */
+    int64_t lookback_ms;        /* 0 = engine default */
+    int64_t timeout_ms;         /* 0 = engine default */
+    size_t limit;               /* most series in the answer, 0 = all */
     const _Atomic bool *cancel; /* NULL, or set true by another thread to stop */
 };
 
 struct query_engine {
-    /* Evaluate; the result and its strings live in `a` (which must be without data before and carries the memory budget). 0, a query_error, or -errno. Any thread. */
+    /* Evaluate; the result and its strings live in `a` (which must be without data before and carries the memory
+     * budget). 0, a query_error, or -errno. Any thread. */
     int (*eval)(struct query_engine *q, const struct query_request *req, struct arena *a, struct query_result *ret,
                 struct err *e);
 };

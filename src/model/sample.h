@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define STALE_NAN_BITS 0x7ff0000000000002ULL /* Prometheus' staleness marker */
+#define STALE_NAN_BITS 0x7ff0000000000002ULL  /* Prometheus' staleness marker */
 #define NORMAL_NAN_BITS 0x7ff8000000000001ULL /* what Prometheus writes for NaN in a scrape */
 
 static inline uint64_t f64_bits(double v)
@@ -33,8 +33,9 @@ static inline double stale_nan(void)
     return f64_from_bits(STALE_NAN_BITS);
 }
 
-/* A native histogram in its float form (Prometheus model/histogram.FloatHistogram). Spans as there: offset from the end of
- * the span before, length; counts are absolute. Integer histograms are kept as floats: their counts are below 2^53. */
+/* A native histogram in its float form (Prometheus model/histogram.FloatHistogram). Spans as there: offset from the end
+ * of the span before, length; counts are absolute. Integer histograms are kept as floats: their counts are below 2^53.
+ */
 struct hist_span {
     int32_t offset;
     uint32_t length;

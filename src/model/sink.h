@@ -10,13 +10,13 @@ typedef uint64_t series_ref; /* 0 = not known; valid within one process, until t
 
 enum row_status {
     ROW_OK = 0,
-    ROW_DUPLICATE,   /* same time, same value: accepted silently, nothing stored */
-    ROW_DUP_VALUE,   /* same time, another value: refused ("duplicate sample for timestamp") */
+    ROW_DUPLICATE,    /* same time, same value: accepted silently, nothing stored */
+    ROW_DUP_VALUE,    /* same time, another value: refused ("duplicate sample for timestamp") */
     ROW_OUT_OF_ORDER, /* older than the series' newest and outside the out-of-order window */
-    ROW_TOO_OLD,     /* older than anything the store still takes */
-    ROW_TOO_NEW,     /* further in the future than allowed */
-    ROW_BAD_LABELS,  /* empty set, bad UTF-8, over a limit */
-    ROW_NO_SPACE,    /* read-only because the disk is full */
+    ROW_TOO_OLD,      /* older than anything the store still takes */
+    ROW_TOO_NEW,      /* further in the future than allowed */
+    ROW_BAD_LABELS,   /* empty set, bad UTF-8, over a limit */
+    ROW_NO_SPACE,     /* read-only because the disk is full */
     ROW_STATUS_COUNT
 };
 extern const char *const row_status_text[ROW_STATUS_COUNT];
@@ -34,13 +34,13 @@ struct sample_row {
 };
 
 enum sink_flags {
-    SINK_SYNC = 1, /* return only when durable (fsync) */
+    SINK_SYNC = 1,        /* return only when durable (fsync) */
     SINK_EXACT_ORDER = 2, /* refuse out-of-order rows whatever the store's window says (rules) */
 };
 
 struct sink {
-    /* Append one batch. Returns 0 (look at each row's status), or -errno when nothing was applied (-ENOSPC, -EROFS, -EIO).
-     * Any thread. A row refused by rule never fails its neighbours. */
+    /* Append one batch. Returns 0 (look at each row's status), or -errno when nothing was applied (-ENOSPC, -EROFS,
+     * -EIO). Any thread. A row refused by rule never fails its neighbours. */
     int (*append)(struct sink *s, struct sample_row *rows, size_t n, unsigned flags);
     /* Remember what a target says of a metric; newest wins. Any thread. */
     void (*metadata)(struct sink *s, struct str metric, const struct metric_meta *m);

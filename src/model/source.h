@@ -33,13 +33,15 @@ struct source_list { /* sorted by labels_cmp; array in the caller's arena */
 
 struct snapshot;
 struct snapshot_ops {
-    /* Series with any sample in [mint, maxt] (may err on the side of more) that match all matchers. Result in `a`, or -ENOMEM past its
-     * budget. An empty matcher list selects all. */
+    /* Series with any sample in [mint, maxt] (may err on the side of more) that match all matchers. Result in `a`, or
+     * -ENOMEM past its budget. An empty matcher list selects all. */
     int (*select)(struct snapshot *s, const struct matcher *m, size_t n, int64_t mint, int64_t maxt, struct arena *a,
                   struct source_list *ret);
     /* Append the series' samples with mint <= t <= maxt. Any thread, concurrently for different columns. */
-    int (*read)(struct snapshot *s, const struct source_series *series, int64_t mint, int64_t maxt, struct column *into);
-    /* Sorted distinct label names / values of one label, over series matching (n may be 0) in the range; strings valid with the snapshot. limit 0 = none. */
+    int (*read)(struct snapshot *s, const struct source_series *series, int64_t mint, int64_t maxt,
+                struct column *into);
+    /* Sorted distinct label names / values of one label, over series matching (n may be 0) in the range; strings valid
+     * with the snapshot. limit 0 = none. */
     int (*label_names)(struct snapshot *s, const struct matcher *m, size_t n, int64_t mint, int64_t maxt, size_t limit,
                        struct arena *a, struct str **ret, size_t *ret_n);
     int (*label_values)(struct snapshot *s, struct str label, const struct matcher *m, size_t n, int64_t mint,

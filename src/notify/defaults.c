@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Templates that every configuration may call by the names Alertmanager has (0.34). The results are those that files in use rely on: title,
- * list of alerts, link. hune's own messages (message.c) do not come from here. */
+/* Templates that every configuration may call by the names Alertmanager has (0.34). The results are those that files in
+ * use rely on: title, list of alerts, link. hune's own messages (message.c) do not come from here. */
 #include "notify/notify_int.h"
 
 #define DEFINE(name, text) "{{ define \"" name "\" }}" text "{{ end }}"

@@ -24,7 +24,7 @@ extern const struct vfs vfs_real;
 struct vfs_fault {
     struct vfs vfs; /* hand out &f.vfs */
     long fail_at, calls;
-    int error; /* positive errno */
+    int error;                /* positive errno */
     bool sticky, short_write; /* short_write: the failing pwrite writes half first */
 };
 void vfs_fault_init(struct vfs_fault *f);
@@ -48,6 +48,6 @@ MUST_USE int fs_glob(const char *pattern, struct fs_names *ret);
 /* "dir/name", or name alone when absolute. malloc'd. */
 char *fs_join(const char *dir, const char *name);
 
-/* One owner per folder: flock on dir/lock, with "pid command" inside. 0 and an fd to keep; -EWOULDBLOCK with the holder's
- * description in *e. */
+/* One owner per folder: flock on dir/lock, with "pid command" inside. 0 and an fd to keep; -EWOULDBLOCK with the
+ * holder's description in *e. */
 MUST_USE int fs_lock_dir(const char *dir, int *ret_fd, struct err *e);

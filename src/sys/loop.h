@@ -24,7 +24,8 @@ struct loop_timer *loop_timer_close(struct loop_timer *t);
 
 enum loop_io_events { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_HUP = 4 };
 struct loop_io;
-struct loop_io *loop_io_new(struct loop *l, int fd, void (*fn)(void *arg, int events), void *arg); /* fd stays the caller's */
+struct loop_io *loop_io_new(struct loop *l, int fd, void (*fn)(void *arg, int events),
+                            void *arg);           /* fd stays the caller's */
 void loop_io_set(struct loop_io *io, int events); /* 0 pauses */
 struct loop_io *loop_io_close(struct loop_io *io);
 

@@ -45,8 +45,8 @@ uint64_t proc_start_ticks(pid_t pid);
 void proc_boot_id(uint8_t ret[16]);
 
 /* Which processes belong together: the members of group `root` and session `root`, all descendants of `root`, and every
- * process whose environment holds exactly `marker` ("NAME=value"; NULL: not looked at). Those who lost their parents are
- * looked for among our own children, as a subreaper inherits them, or everywhere on request (slower). */
+ * process whose environment holds exactly `marker` ("NAME=value"; NULL: not looked at). Those who lost their parents
+ * are looked for among our own children, as a subreaper inherits them, or everywhere on request (slower). */
 struct proc_tree {
     pid_t root;
     const char *marker;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/* What cmocka lacks: seeds that are printed, scratch folders, slices in assertions. Include this instead of cmocka.h. */
+/* What cmocka lacks: seeds that are printed, scratch folders, slices in assertions. Include this instead of cmocka.h.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,10 +19,10 @@ unsigned test_rounds(unsigned dflt);
 const char *test_dir(void);
 const char *test_source_dir(void); /* the project's root */
 
-#define assert_str(got, want_literal)                                                              \
-    do {                                                                                           \
-        struct str got_ = (got);                                                                   \
-        struct str want_ = STR(want_literal);                                                      \
-        if (!str_eq(got_, want_))                                                                  \
-            fail_msg("got \"" STR_FMT "\", want \"" STR_FMT "\"", STR_ARG(got_), STR_ARG(want_));   \
+#define assert_str(got, want_literal)                                                                                  \
+    do {                                                                                                               \
+        struct str got_ = (got);                                                                                       \
+        struct str want_ = STR(want_literal);                                                                          \
+        if (!str_eq(got_, want_))                                                                                      \
+            fail_msg("got \"" STR_FMT "\", want \"" STR_FMT "\"", STR_ARG(got_), STR_ARG(want_));                      \
     } while (0)

@@ -30,7 +30,8 @@ static void test_str(void **state)
     assert_false(str_line(&rest, &line));
     assert_str(str_trim(STR(" \t x y\r\n")), "x y");
     assert_true(str_cmp(STR("a"), STR("ab")) < 0 && str_cmp(STR("b"), STR("ab")) > 0 && str_cmp(STR(""), STR("")) == 0);
-    assert_true(str_starts(STR("abc"), STR("ab")) && str_ends(STR("abc"), STR("bc")) && !str_starts(STR("a"), STR("ab")));
+    assert_true(str_starts(STR("abc"), STR("ab")) && str_ends(STR("abc"), STR("bc")) &&
+                !str_starts(STR("a"), STR("ab")));
     assert_int_equal(str_find(STR("hello"), STR("lo")), 3);
     assert_int_equal(str_find(STR("hello"), STR("x")), -1);
     assert_true(str_ieq(STR("TeXt"), STR("tExT")));
@@ -83,8 +84,8 @@ static void test_durations(void **state)
     static const struct {
         const char *text;
         int64_t ms;
-    } good[] = {{"0", 0},       {"0s", 0},      {"15s", 15000},  {"1h30m", 5400000}, {"1d", 86400000},
-                {"1y", 31536000000}, {"5ms", 5}, {"1w2d", 777600000}};
+    } good[] = {{"0", 0},         {"0s", 0},           {"15s", 15000}, {"1h30m", 5400000},
+                {"1d", 86400000}, {"1y", 31536000000}, {"5ms", 5},     {"1w2d", 777600000}};
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
         int64_t ms = -1;
         assert_true(parse_duration_ms(str_of(good[i].text), &ms));
@@ -95,7 +96,8 @@ static void test_durations(void **state)
         assert_true(parse_duration_ms(buf_view(&b), &again));
         assert_int_equal(again, ms);
     }
-    static const char *const bad[] = {"", "1", "s", "1m1h", "1s1s", "-1s", "1.5s", "1 s", "1sec", "99999999999999999999y"};
+    static const char *const bad[] = {"",    "1",    "s",   "1m1h", "1s1s",
+                                      "-1s", "1.5s", "1 s", "1sec", "99999999999999999999y"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         int64_t ms;
         assert_false(parse_duration_ms(str_of(bad[i]), &ms));
@@ -142,8 +144,10 @@ static void test_utf8(void **state)
     assert_false(utf8_valid(STR("\xc0\xaf")) || utf8_valid(STR("\xed\xa0\x80")) || utf8_valid(STR("\xf5\x80\x80\x80")));
     assert_false(utf8_valid(STR("12345678\xc3")));
     _cleanup_buf_ struct buf b = BUF_INIT(64);
-    utf8_scrub(&b, STR("a\xff" "b"));
-    assert_str(buf_view(&b), "a\xef\xbf\xbd" "b");
+    utf8_scrub(&b, STR("a\xff"
+                       "b"));
+    assert_str(buf_view(&b), "a\xef\xbf\xbd"
+                             "b");
     assert_int_equal(utf8_width(STR("\xc3\xa9\xe6\x97\xa5")), 3);
 }
 
@@ -172,9 +176,9 @@ static void test_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_str),       cmocka_unit_test(test_nearest), cmocka_unit_test(test_buf_limit),
-        cmocka_unit_test(test_numbers),   cmocka_unit_test(test_durations), cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_times),     cmocka_unit_test(test_utf8),    cmocka_unit_test(test_err),
+        cmocka_unit_test(test_str),     cmocka_unit_test(test_nearest),   cmocka_unit_test(test_buf_limit),
+        cmocka_unit_test(test_numbers), cmocka_unit_test(test_durations), cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_times),   cmocka_unit_test(test_utf8),      cmocka_unit_test(test_err),
         cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,7 +40,8 @@ static void test_f64(void **state)
     assert_true(f64_parse(STR(".5"), &v) && v == 0.5);
     assert_true(f64_parse(STR("5."), &v) && v == 5);
     assert_false(f64_parse(STR("1e400"), &v) || f64_parse(STR("0.1e400"), &v));
-    assert_false(f64_parse(STR(""), &v) || f64_parse(STR("-"), &v) || f64_parse(STR("0x10"), &v) || f64_parse(STR("1 "), &v));
+    assert_false(f64_parse(STR(""), &v) || f64_parse(STR("-"), &v) || f64_parse(STR("0x10"), &v) ||
+                 f64_parse(STR("1 "), &v));
     assert_true(f64_parse_go(STR("0x1p-2"), &v) && v == 0.25);
     assert_true(f64_parse_go(STR("1_000.5"), &v) && v == 1000.5);
     assert_false(f64_parse_go(STR("1__0"), &v) || f64_parse_go(STR("_1"), &v));
@@ -100,7 +101,8 @@ static void test_yaml(void **state)
     _cleanup_arena_ struct arena *a = arena_new(1 << 20);
     struct err e = {0};
     struct yaml_node *n;
-    assert_int_equal(yaml_parse(STR("base: &b {x: 1, y: ~}\nuse:\n  <<: *b\n  x: '2'\nlist: [a, 'null']\n"), "f.yml", a, &n, &e), 0);
+    assert_int_equal(
+        yaml_parse(STR("base: &b {x: 1, y: ~}\nuse:\n  <<: *b\n  x: '2'\nlist: [a, 'null']\n"), "f.yml", a, &n, &e), 0);
     struct yaml_node *use = yaml_get(n, "use");
     assert_int_equal(use->n, 2);
     assert_str(yaml_get(use, "x")->s, "2");

@@ -33,7 +33,10 @@ static const struct config_row outer_rows[] = {
     {.key = "mode", .type = CFG_ENUM, .offset = offsetof(struct outer, mode), .names = modes, .dflt = "fast"},
     {.key = "names", .type = CFG_STRS, .offset = offsetof(struct outer, names), .flags = CFG_SCALAR_OK},
     {.key = "labels", .type = CFG_MAP, .offset = offsetof(struct outer, labels)},
-    {.key = "inner", .type = CFG_CUSTOM, .offset = offsetof(struct outer, inner), .present_offset = offsetof(struct outer, inner_given)},
+    {.key = "inner",
+     .type = CFG_CUSTOM,
+     .offset = offsetof(struct outer, inner),
+     .present_offset = offsetof(struct outer, inner_given)},
     {.key = "list", .type = CFG_LIST, .offset = offsetof(struct outer, list), .sub = &inner_schema},
 };
 
@@ -67,14 +70,18 @@ static void test_read(void **state)
     _cleanup_buf_ struct buf b = BUF_INIT(4096);
     struct err e = {0};
     struct outer o;
-    assert_int_equal(read("interval: 15s\nnames: one\nlabels: {a: b}\nlist:\n- host: h\n  password: s3cret\n- {host: i}\n", &o, &e, a, &b), 0);
+    assert_int_equal(
+        read("interval: 15s\nnames: one\nlabels: {a: b}\nlist:\n- host: h\n  password: s3cret\n- {host: i}\n", &o, &e,
+             a, &b),
+        0);
     assert_true(o.on && o.mode == 1 && o.count == 3 && o.size == 1 << 20 && !o.inner_given);
     assert_int_equal(o.interval_ms, 15000);
     assert_int_equal(o.names.n, 1);
     assert_int_equal(o.list.n, 2);
     assert_str(CONFIG_AT(o.list, struct inner, 0)->password, "s3cret");
     assert_null(strstr(buf_cstr(&b), "s3cret"));
-    assert_str(buf_view(&b), "interval: 15s\nnames: one\nlabels:\n  a: b\nlist:\n- host: h\n  password: <secret>\n- host: i\n");
+    assert_str(buf_view(&b),
+               "interval: 15s\nnames: one\nlabels:\n  a: b\nlist:\n- host: h\n  password: <secret>\n- host: i\n");
 }
 
 static void test_errors(void **state)

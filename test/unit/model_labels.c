@@ -17,8 +17,9 @@ static void test_round_trip(void **state)
 {
     (void)state;
     _cleanup_arena_ struct arena *a = arena_new(0);
-    static const char *const forms[] = {"up", "up{a=\"b\", job=\"x\"}", "{a=\"1\"}", "{\"http.requests\", \"a.b\"=\"c\"}",
-                                        "m{q=\"\\\"\\\\\\n\"}", "{}"};
+    static const char *const forms[] = {
+        "up", "up{a=\"b\", job=\"x\"}", "{a=\"1\"}", "{\"http.requests\", \"a.b\"=\"c\"}", "m{q=\"\\\"\\\\\\n\"}",
+        "{}"};
     for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
         struct labels l = parsed(a, forms[i]);
         _cleanup_buf_ struct buf b = BUF_INIT(1000);
@@ -68,8 +69,8 @@ static void test_matchers(void **state)
         enum match_op op;
         const char *name, *value;
         bool want;
-    } rows[] = {{MATCH_EQ, "job", "api", true}, {MATCH_NE, "job", "api", false}, {MATCH_RE, "job", "a.*", true},
-                {MATCH_NRE, "job", "a|b", true}, {MATCH_EQ, "none", "", true},   {MATCH_RE, "none", ".+", false}};
+    } rows[] = {{MATCH_EQ, "job", "api", true},  {MATCH_NE, "job", "api", false}, {MATCH_RE, "job", "a.*", true},
+                {MATCH_NRE, "job", "a|b", true}, {MATCH_EQ, "none", "", true},    {MATCH_RE, "none", ".+", false}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct matcher m;
         struct err e = {0};

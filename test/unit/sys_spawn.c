@@ -130,7 +130,8 @@ static void test_tree(void **state)
     pid_t pid;
     struct err e = {0};
     assert_int_equal(spawn_start(&s, &pid, &e), 0);
-    struct proc_tree whole = {.root = pid, .marker = "MARK=tree-1"}, other = {.root = 0, .marker = "MARK=tree-11", .everywhere = true};
+    struct proc_tree whole = {.root = pid, .marker = "MARK=tree-1"},
+                     other = {.root = 0, .marker = "MARK=tree-11", .everywhere = true};
     for (int i = 0; i < 200 && proc_tree_signal(&whole, 0) < 5; i++)
         usleep(10000);
     usleep(100000);
