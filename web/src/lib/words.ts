@@ -119,6 +119,8 @@ export const words = {
   'ind.mtbf.short': ['mean time between failures', 'temps moyen entre pannes'],
   'ind.mtbf.long': ['Running time divided by the number of failures', 'Temps de fonctionnement divisé par le nombre de pannes'],
 
+  'host.none': ['No figures of the machine yet.', 'Pas encore de mesures de la machine.'],
+  'host.none.text': ['They come within seconds of the start when hune runs on its own. With a prometheus.yml, they come from the job that reads the machine (node_exporter’s names).', 'Elles arrivent quelques secondes après le démarrage quand hune tourne seul. Avec un prometheus.yml, elles viennent du job qui lit la machine (noms de node_exporter).'],
   'panel.cpu': ['Processor', 'Processeur'],
   'panel.cpu.used': ['used', 'utilisé'],
   'panel.memory': ['Memory', 'Mémoire'],
