@@ -94,6 +94,8 @@ struct alarm *alarm_upsert(struct notify *n, const struct alert *a, int64_t now,
         bool overlaps = (m.ends_ms > o->starts_ms && m.ends_ms < o->ends_ms) ||
                         (m.starts_ms >= o->starts_ms && m.starts_ms <= o->ends_ms);
         bool same_again = !was && !is; /* still firing, told once more */
+        if (is && !m.annotations.n)
+            m.annotations = o->annotations; /* the sender had forgotten them over a restart */
         if (overlaps || same_again) {
             m.starts_ms = MIN(m.starts_ms, o->starts_ms);
             if (was && is)

@@ -319,10 +319,11 @@ void alerting_eval(struct eval *ev, struct rule_state_s *s, const struct query_r
     if (!d->for_ms) /* nothing to restore */
         s->restored = true;
     pthread_mutex_unlock(&ev->r->mu);
+    /* First the series: after a crash in between they tell the next run what has to be told (again) or ended. */
+    write_series(ev, s, a);
     if (over) {
         rule_fail(ev, s, "exceeded limit of %lld with %zu alerts", (long long)ev->g->def->limit, live);
     } else {
-        /* First the journal and the notifier, then the series: whoever sees the series may rely on the rest. */
         for (size_t i = 0; i < pending.n; i++)
             if (pending.v[i]->state == RULE_PENDING)
                 tell(ev, d, pending.v[i], "alert.pending", "is pending");
@@ -332,7 +333,6 @@ void alerting_eval(struct eval *ev, struct rule_state_s *s, const struct query_r
             tell(ev, d, resolved.v[i], "alert.resolved", "is resolved");
         send_alerts(ev, s, a);
     }
-    write_series(ev, s, a);
     vec_done(&fired);
     vec_done(&resolved);
     vec_done(&pending);
@@ -407,4 +407,117 @@ void alerting_restore(struct eval *ev, struct rule_state_s *s)
         }
     }
     s->restored = true;
+}
+
+static bool is_active(const struct rules *r, struct labels l)
+{
+    for (size_t i = 0; i < r->n_groups; i++)
+        for (size_t k = 0; k < r->groups[i]->n_rules; k++) {
+            const struct rule_state_s *s = &r->groups[i]->rules[k];
+            for (size_t q = 0; q < s->active.n; q++)
+                if (s->active.v[q]->state != RULE_INACTIVE && labels_equal(s->active.v[q]->labels.l, l))
+                    return true;
+        }
+    return false;
+}
+
+/* Could this rule have made an alert with these labels? What it sets without a template must be there. */
+static bool could_be(const struct rule_def *d, struct labels l)
+{
+    if (!str_eq(d->alert, labels_get(l, STR("alertname"))))
+        return false;
+    for (size_t i = 0; i < d->n_labels; i++)
+        if (!d->labels[i].set && !str_eq(labels_get(l, d->labels[i].name), d->labels[i].value))
+            return false;
+    return true;
+}
+
+static void remember_series(struct rule_state_s *s, struct labels l, const char *name, struct arena *a)
+{
+    struct labels_builder b = {0};
+    lb_init(&b, l);
+    lb_set(&b, STR(LABEL_NAME), str_of(name));
+    if (strcmp(name, "ALERTS") == 0)
+        lb_set(&b, STR("alertstate"), STR("firing"));
+    struct labels full = lb_labels(&b, a);
+    lb_done(&b);
+    uint64_t hash = labels_hash(full), at;
+    if (idmap_get(&s->prev_index, hash, &at))
+        return;
+    idmap_put(&s->prev_index, hash, s->prev.n);
+    vec_push(&s->prev, (struct prev_series){.labels = owned_labels(full), .hash = hash});
+}
+
+static void adopt(struct eval *ev, struct rule_state_s *s, struct labels l, struct arena *a)
+{
+    struct active *x = NEW(struct active);
+    int64_t at;
+    double v;
+    *x = (struct active){.labels = owned_labels(l), .hash = labels_hash(l), .state = RULE_FIRING, .value = NAN};
+    x->annotations = owned_labels((struct labels){0});
+    x->active_ms = last_state(ev, x, &at, &v) ? (int64_t)(v * 1000) : ev->ts_ms;
+    x->fired_ms = MIN(x->active_ms + s->def->for_ms, ev->ts_ms);
+    remember_series(s, l, "ALERTS", a); /* so that they are marked stale */
+    remember_series(s, l, "ALERTS_FOR_STATE", a);
+    pthread_mutex_lock(&ev->r->mu);
+    vec_push(&s->active, x);
+    pthread_mutex_unlock(&ev->r->mu);
+}
+
+void alerting_adopt(struct eval *ev, struct str alertname)
+{
+    struct rules *r = ev->r;
+    for (size_t i = 0; i < r->n_groups; i++)
+        for (size_t k = 0; k < r->groups[i]->n_rules; k++)
+            if (r->groups[i]->evals_before_restore && str_eq(r->groups[i]->rules[k].def->alert, alertname))
+                return; /* that group will see to it */
+    struct arena *a = arena_new((size_t)limit(query_memory)), *mine = arena_new(0);
+    struct label name[] = {
+        {STR(LABEL_NAME), STR("ALERTS")}, {STR("alertname"), alertname}, {STR("alertstate"), STR("firing")}};
+    _cleanup_buf_ struct buf expr = BUF_INIT((size_t)limit(query_bytes));
+    labels_format(&expr, (struct labels){.v = name, .n = 3});
+    struct query_request req = {.expr = buf_view(&expr),
+                                .start_ms = ev->query_ms,
+                                .end_ms = ev->query_ms,
+                                .lookback_ms = MAX(r->settings.outage_tolerance_ms, 1)};
+    struct query_result q = {0};
+    struct err e = {0};
+    if (query_eval(r->deps.query, &req, a, &q, &e))
+        log_warn("alerts of the run before were not looked up", KV_STR("alert", alertname), KV_Z("reason", e.msg));
+    for (size_t n = 0; n < q.n_series && q.kind == QUERY_VECTOR; n++) {
+        struct labels_builder b = {0};
+        lb_init(&b, q.series[n].labels);
+        lb_del(&b, STR(LABEL_NAME));
+        lb_del(&b, STR("alertstate"));
+        struct labels l = lb_labels(&b, mine);
+        lb_done(&b);
+        if (is_active(r, l))
+            continue;
+        struct rule_state_s *heir = NULL;
+        for (size_t i = 0; i < r->n_groups && !heir; i++)
+            for (size_t k = 0; k < r->groups[i]->n_rules && !heir; k++)
+                if (could_be(r->groups[i]->rules[k].def, l))
+                    heir = &r->groups[i]->rules[k];
+        if (heir)
+            adopt(ev, heir, l, mine);
+    }
+    arena_free(a);
+    arena_free(mine);
+}
+
+void alerting_leave(struct eval *ev, struct rule_state_s *s)
+{
+    if (!s->def->alert.n || !s->active.n)
+        return;
+    struct arena *a = arena_new(0);
+    for (size_t i = 0; i < s->active.n; i++) {
+        struct active *x = s->active.v[i];
+        if (x->state != RULE_FIRING)
+            continue;
+        x->state = RULE_INACTIVE;
+        x->resolved_ms = ev->ts_ms;
+        tell(ev, s->def, x, "alert.resolved", "is resolved: its rule was removed or changed");
+    }
+    send_alerts(ev, s, a);
+    arena_free(a);
 }

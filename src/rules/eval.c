@@ -267,10 +267,18 @@ void group_eval(struct rules *r, struct group *g, int64_t ts_ms)
     }
     /* The `for` state comes back after the second evaluation: before that, rules that others build on may not have
      * written. */
-    if (g->evals_before_restore && --g->evals_before_restore == 0)
+    if (g->evals_before_restore && --g->evals_before_restore == 0) {
         for (size_t i = 0; i < g->n_rules; i++)
             if (g->rules[i].def->alert.n)
                 alerting_restore(&ev, &g->rules[i]);
+        for (size_t i = 0; i < g->n_rules; i++) {
+            bool again = !g->rules[i].def->alert.n;
+            for (size_t k = 0; k < i && !again; k++)
+                again = str_eq(g->rules[k].def->alert, g->rules[i].def->alert);
+            if (!again)
+                alerting_adopt(&ev, g->rules[i].def->alert);
+        }
+    }
     pthread_mutex_lock(&r->mu);
     g->last_eval_ms = ts_ms;
     g->eval_ns = clock_mono_ns(r->deps.clock) - start;

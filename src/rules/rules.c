@@ -51,6 +51,9 @@ struct rules *rules_free(struct rules *r)
     rules_stop(r);
     for (size_t i = 0; i < r->n_groups; i++)
         group_free(r->groups[i], NULL);
+    for (size_t i = 0; i < r->leaving.n; i++)
+        group_free(r->leaving.v[i].group, NULL);
+    vec_done(&r->leaving);
     free(r->groups);
     rules_config_free(r->pending);
     arena_free(r->pending_arena);
@@ -173,17 +176,34 @@ static void take_pending(struct rules *r, int64_t now)
         groups[i] = group_new(c, d, now);
         if (old) {
             inherit(groups[i], old);
-            r->groups[at] = group_free(old, groups[i]);
+            r->groups[at] = NULL;
+            vec_push(&r->leaving, (struct leaving){.group = old, .heir = groups[i]});
         }
     }
     /* Series of groups that are gone: the first group left marks them, or nobody when no group is left. */
     for (size_t k = 0; k < r->n_groups; k++)
         if (r->groups[k])
-            group_free(r->groups[k], c->n_groups ? groups[0] : NULL);
+            vec_push(&r->leaving, (struct leaving){.group = r->groups[k], .heir = c->n_groups ? groups[0] : NULL});
     free(r->groups);
     r->groups = groups;
     r->n_groups = c->n_groups;
     rules_config_free(c);
+}
+
+/* Alerts of rules that a reload took away end now, and everybody hears it: nobody else would ever say so. Without the
+ * lock. */
+static void say_goodbye(struct rules *r, int64_t now)
+{
+    for (size_t i = 0; i < r->leaving.n; i++) {
+        struct group *g = r->leaving.v[i].group;
+        struct eval ev = {.r = r, .g = g, .ts_ms = now, .query_ms = now - g->def->query_offset_ms};
+        for (size_t k = 0; k < g->n_rules; k++)
+            alerting_leave(&ev, &g->rules[k]);
+        pthread_mutex_lock(&r->mu);
+        group_free(g, r->leaving.v[i].heir);
+        pthread_mutex_unlock(&r->mu);
+    }
+    vec_reset(&r->leaving);
 }
 
 /* ---- time ---- */
@@ -194,6 +214,7 @@ int64_t rules_step(struct rules *r)
     pthread_mutex_lock(&r->mu);
     take_pending(r, now);
     pthread_mutex_unlock(&r->mu);
+    say_goodbye(r, now);
     for (;;) {
         struct group *due = NULL;
         for (size_t i = 0; i < r->n_groups; i++) {
@@ -218,8 +239,10 @@ int64_t rules_step(struct rules *r)
         now = clock_now_ms(r->deps.clock);
         pthread_mutex_lock(&r->mu);
         bool stop = r->stop;
-        take_pending(r, now);
+        if (!stop)
+            take_pending(r, now);
         pthread_mutex_unlock(&r->mu);
+        say_goodbye(r, now);
         if (stop)
             return 0;
     }
@@ -234,6 +257,7 @@ void rules_eval_all(struct rules *r, int64_t ts_ms)
     pthread_mutex_lock(&r->mu);
     take_pending(r, ts_ms);
     pthread_mutex_unlock(&r->mu);
+    say_goodbye(r, ts_ms);
     for (size_t i = 0; i < r->n_groups; i++)
         group_eval(r, r->groups[i], ts_ms);
 }

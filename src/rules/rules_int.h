@@ -103,6 +103,10 @@ struct group {
     char *label; /* "file;name" */
 };
 
+struct leaving { /* a group that a reload replaced or removed */
+    struct group *group, *heir;
+};
+
 struct rules {
     struct rules_deps deps;
     struct arena *settings_arena;
@@ -114,11 +118,11 @@ struct rules {
     pthread_t thread;
     struct group **groups;
     size_t n_groups;
+    VEC(struct leaving) leaving; /* of the evaluation thread alone */
     struct rules_config *pending;
     struct arena *pending_arena;
     struct rules_settings pending_settings;
     bool has_pending;
-    struct arena *scratch; /* of one rule evaluation */
 };
 
 struct eval { /* one group at one time */
@@ -132,6 +136,11 @@ void group_eval(struct rules *r, struct group *g, int64_t ts_ms);
 void rule_free_state(struct rule_state_s *s, struct group *heir); /* heir takes the series as orphans; may be NULL */
 void alerting_eval(struct eval *ev, struct rule_state_s *s, const struct query_result *q, struct arena *a);
 void alerting_restore(struct eval *ev, struct rule_state_s *s);
+/* Alerts of this name that were firing when the server went down and are not returned any more: taken over, so that the
+ * next evaluation resolves them. Once all rules of that name are restored. */
+void alerting_adopt(struct eval *ev, struct str alertname);
+/* The rule goes away: its firing alerts are resolved now. */
+void alerting_leave(struct eval *ev, struct rule_state_s *s);
 void rule_fail(struct eval *ev, struct rule_state_s *s, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Write rows of this evaluation and stale markers for series of the evaluation before that are missing. */
 void rule_write(struct eval *ev, struct rule_state_s *s, const struct labels *l, const double *v,

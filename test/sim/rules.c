@@ -126,6 +126,15 @@ static void restored_after_a_restart(void **state)
     live(&s, 90000, 9);
     assert_int_equal(events(&s, "alert.firing"), 2); /* both at once, no second waiting */
     assert_true(sim_query(&s, "ALERTS{alertname=\"Slow\",alertstate=\"firing\"}") == 1);
+    assert_int_equal(events(&s, "alert.resolved"), 0);
+    s.rules = rules_free(s.rules); /* down again, and when it comes back the trouble is over */
+    clock_fake_advance(&s.clock, 60000);
+    n_put = 0;
+    sim_rules(&s, text);
+    live(&s, 60000, 1);
+    assert_int_equal(events(&s, "alert.resolved"), 2);
+    assert_true(n_put >= 2 && last[0].resolved && last[0].starts_ms < s.clock.ms - 100000);
+    assert_true(isnan(sim_query(&s, "ALERTS")));
     sim_close(&s);
 }
 
@@ -178,6 +187,8 @@ static void keep_firing_and_reload(void **state)
     assert_true(sim_query(&s, "y") == 9);
     rules_apply(s.rules, sim_config(gone), &rules_settings_default);
     live(&s, 30000, 9);
+    assert_int_equal(events(&s, "alert.resolved"), 2); /* its rule is gone: the end is told */
+    assert_true(last[n_put - 1].resolved);
     assert_true(isnan(sim_query(&s, "y"))); /* marked stale */
     assert_true(isnan(sim_query(&s, "ALERTS")));
     assert_true(sim_query(&s, "z") == 9);
