@@ -487,6 +487,9 @@ static int finish_selection(struct agg_run *g, row_fn emit, void *ctx)
     for (size_t k = 0; k < g->groups.n; k++) {
         const struct group *n = g->groups.v[k];
         for (size_t i = 0; i < steps; i++) {
+            int late = n->members.n > 1000 || i % 64 == 0 ? x_check(x) : 0;
+            if (late != 0)
+                return late;
             size_t have = 0, want;
             if (g->op == T_LIMIT_RATIO) {
                 for (size_t m = 0; m < n->members.n; m++) {
@@ -549,8 +552,10 @@ static int finish_quantile(struct agg_run *g, row_fn emit, void *ctx)
         const struct group *n = g->groups.v[k];
         out.labels = n->labels;
         out.drop_name = n->drop_name;
-        for (size_t i = 0; i < g->f->n; i++) {
+        for (size_t i = 0; rc == 0 && i < g->f->n; i++) {
             size_t have = 0;
+            if (n->members.n > 1000 || i % 64 == 0)
+                rc = x_check(x);
             for (size_t m = 0; m < n->members.n; m++) {
                 const struct row *r = &g->rows.v[n->members.v[m]];
                 if (has_float(r->v[i]))
@@ -560,7 +565,7 @@ static int finish_quantile(struct agg_run *g, row_fn emit, void *ctx)
             }
             out.v[i] = have ? quantile_of(g->param[i], values, have) : stale_nan();
         }
-        if (row_any(&out, g->f->n))
+        if (rc == 0 && row_any(&out, g->f->n))
             rc = emit(ctx, &out);
     }
     return rc;

@@ -556,6 +556,8 @@ static int match_sig(struct match *m, struct sig *s)
     for (size_t k = 0; k < nm; k++) {
         const struct row *r = &many->v[mv[k]];
         struct pair_cache cache = {0};
+        if ((rc = x_check(x)) != 0)
+            return rc;
         for (size_t i = 0; i < n; i++) {
             if (!has_point(r, i))
                 continue;

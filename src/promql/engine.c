@@ -9,6 +9,9 @@
 
 enum { M_QUERIES, M_QUERIES_MAX, M_WAITING, M_TOTAL, M_FAILED, M_SAMPLES, M_SECONDS, M_COUNT };
 
+/* 73 million years: leaves room for every range, offset and lookback (292 years each) in 64 bits. */
+#define TIME_LIMIT_MS (INT64_MAX / 4)
+
 struct promql_engine {
     struct query_engine query; /* first: what others hold */
     struct source *src;
@@ -476,6 +479,11 @@ static int engine_eval(struct query_engine *query, const struct query_request *r
         err = &own;
     if (req->step_ms < 0 || (req->step_ms > 0 && req->end_ms < req->start_ms)) {
         err_set(err, "end of the range lies before its start");
+        return QUERY_E_PARSE;
+    }
+    if (req->start_ms < -TIME_LIMIT_MS || req->end_ms > TIME_LIMIT_MS || req->end_ms < -TIME_LIMIT_MS ||
+        req->start_ms > TIME_LIMIT_MS) {
+        err_set(err, "the query's time is beyond the years this engine can count");
         return QUERY_E_PARSE;
     }
     int r = promql_parse(req->expr, &q, err);

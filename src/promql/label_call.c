@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Functions that change labels: label_replace, label_join, info. */
 #include "promql/exec_int.h"
+#include "base/hash.h"
+#include "base/limits.h"
 #include "base/utf8.h"
 #include <math.h>
 
@@ -41,7 +43,7 @@ static int relabel_take(void *ctx, struct row *r)
     int rc = x_check(x);
     if (rc != 0)
         return rc;
-    struct buf value = BUF_INIT(1 << 20);
+    struct buf value = BUF_INIT((size_t)limit(label_value_bytes));
     bool changed = s->join;
     if (s->join) {
         for (size_t i = 0; i < s->n_sources; i++) {
@@ -54,6 +56,11 @@ static int relabel_take(void *ctx, struct row *r)
     }
     struct labels labels = r->labels;
     bool drop_name = r->drop_name;
+    if (buf_error(&value)) {
+        buf_done(&value);
+        return x_fail(x, QUERY_E_EXEC, "label value made by %s() is longer than %lld bytes (limit label_value_bytes)",
+                      s->join ? "label_join" : "label_replace", (long long)limit(label_value_bytes));
+    }
     if (changed) {
         struct labels_builder b = {0};
         lb_init(&b, r->labels);
@@ -164,6 +171,11 @@ static bool same_identity(struct labels a, struct labels b)
     return true;
 }
 
+static uint64_t identity_hash(struct labels l)
+{
+    return labels_hash_by(l, identifying, N_IDENTIFYING, false);
+}
+
 static bool has_identity(struct labels l)
 {
     for (size_t i = 0; i < N_IDENTIFYING; i++)
@@ -215,19 +227,25 @@ static const struct expr *first_selector(const struct expr *e)
     return NULL;
 }
 
-/* The series of one info metric name that tells most recently of this identity, at one step. */
-static int newest_info(struct info *s, const struct rows *values, size_t i, struct labels base, struct str name,
+/* The info series that tell of one base series: indices of rows. */
+struct tied {
+    uint32_t *v;
+    size_t n;
+};
+
+/* The one of an info metric's series that was scraped last, at one step. */
+static int newest_info(struct info *s, const struct rows *values, const struct tied *tied, size_t i, struct str name,
                        const struct row **ret)
 {
     const struct row *best = NULL;
     double best_t = 0;
-    for (size_t k = 0; k < values->n; k++) {
-        const struct row *v = &values->v[k];
-        if (!has_point(v, i) || !str_eq(metric_name(v->labels), name) || !same_identity(v->labels, base))
+    for (size_t k = 0; k < tied->n; k++) {
+        const struct row *v = &values->v[tied->v[k]];
+        if (!has_point(v, i) || !str_eq(metric_name(v->labels), name))
             continue;
         if (has_hist(v, i))
             return x_fail(s->x, QUERY_E_EXEC, "info sample should be float");
-        double t = s->times.v[k].v[i];
+        double t = s->times.v[tied->v[k]].v[i];
         if (best && t == best_t)
             return x_fail(s->x, QUERY_E_EXEC, "found duplicate series for info metric");
         if (!best || t > best_t) {
@@ -239,17 +257,21 @@ static int newest_info(struct info *s, const struct rows *values, size_t i, stru
     return 0;
 }
 
-static int combine_step(struct info *s, const struct rows *values, const struct str *names, size_t n_names,
-                        const struct row *b, size_t i)
+static int combine_step(struct info *s, const struct rows *values, const struct tied *tied, const struct row *b,
+                        size_t i)
 {
     struct exec *x = s->x;
     struct labels_builder lb = {0};
     lb_init(&lb, b->labels);
     bool matched = false;
     int rc = 0;
-    for (size_t k = 0; rc == 0 && k < n_names; k++) {
+    for (size_t k = 0; rc == 0 && k < tied->n; k++) {
+        struct str name = metric_name(values->v[tied->v[k]].labels);
+        bool seen = false; /* each info metric once */
+        for (size_t j = 0; j < k && !seen; j++)
+            seen = str_eq(metric_name(values->v[tied->v[j]].labels), name);
         const struct row *info = NULL;
-        if ((rc = newest_info(s, values, i, b->labels, names[k], &info)) != 0 || !info)
+        if (seen || (rc = newest_info(s, values, tied, i, name, &info)) != 0 || !info)
             continue;
         matched = true;
         for (size_t j = 0; j < info->labels.n; j++) {
@@ -305,17 +327,19 @@ static int fetch_info(struct info *s, const struct expr *arg, struct rows *value
         r = exec_selector(x, s->f, &sel, SELECT_TIME, rows_take, &s->times);
     if (r == 0 && values->n != s->times.n)
         return x_fail(x, QUERY_E_INTERNAL, "info series changed while read");
+    struct idmap wanted = {0}; /* identities of the base series */
+    for (size_t k = 0; k < s->base.n; k++)
+        idmap_put(&wanted, identity_hash(s->base.v[k].labels), 1);
     size_t kept = 0;
     for (size_t i = 0; r == 0 && i < values->n; i++) {
-        bool belongs = is_info_name(s, metric_name(values->v[i].labels)) && has_identity(values->v[i].labels);
-        bool tied = false;
-        for (size_t k = 0; belongs && !tied && k < s->base.n; k++)
-            tied = same_identity(values->v[i].labels, s->base.v[k].labels);
-        if (!tied)
+        uint64_t one;
+        struct labels l = values->v[i].labels;
+        if (!is_info_name(s, metric_name(l)) || !has_identity(l) || !idmap_get(&wanted, identity_hash(l), &one))
             continue;
         values->v[kept] = values->v[i];
         s->times.v[kept++] = s->times.v[i];
     }
+    idmap_done(&wanted);
     values->n = s->times.n = kept;
     return r;
 }
@@ -329,18 +353,12 @@ static int info_run(struct info *s, const struct expr *e)
     struct rows values = {.x = x, .steps = s->f->n};
     if (s->base.n > 0 && (r = fetch_info(s, e->call.args[0], &values)) != 0)
         return r;
-    struct str *names = X_ARRAY(x, struct str, values.n);
-    if (!names)
+    uint64_t *identity = X_ARRAY(x, uint64_t, values.n);
+    struct tied tied = {.v = X_ARRAY(x, uint32_t, values.n)};
+    if (!identity || !tied.v)
         return QUERY_E_BUDGET;
-    size_t n_names = 0;
-    for (size_t i = 0; i < values.n; i++) {
-        struct str name = metric_name(values.v[i].labels);
-        size_t k = 0;
-        while (k < n_names && !str_eq(names[k], name))
-            k++;
-        if (k == n_names)
-            names[n_names++] = name;
-    }
+    for (size_t i = 0; i < values.n; i++)
+        identity[i] = identity_hash(values.v[i].labels);
     for (size_t k = 0; r == 0 && k < s->base.n; k++) {
         const struct row *b = &s->base.v[k];
         if ((r = x_check(x)) != 0)
@@ -349,9 +367,14 @@ static int info_run(struct info *s, const struct expr *e)
             r = put_merged(&s->out, b->labels, b, b->drop_name);
             continue;
         }
+        uint64_t own = identity_hash(b->labels);
+        tied.n = 0;
+        for (size_t i = 0; i < values.n; i++)
+            if (identity[i] == own && same_identity(values.v[i].labels, b->labels))
+                tied.v[tied.n++] = (uint32_t)i;
         for (size_t i = 0; r == 0 && i < s->f->n; i++)
             if (has_point(b, i))
-                r = combine_step(s, &values, names, n_names, b, i);
+                r = combine_step(s, &values, &tied, b, i);
     }
     return r;
 }

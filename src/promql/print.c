@@ -113,6 +113,10 @@ static void put_selector(struct buf *b, const struct expr *e)
         put_matcher(&text, &e->sel.matchers[i]);
         ends[n++] = text.n;
     }
+    if (buf_error(&text)) { /* what does not fit by itself does not fit here */
+        b->err = buf_error(&text);
+        n = 0;
+    }
     struct str *v = xcalloc(n + 1, sizeof(*v));
     for (size_t i = 0; i < n; i++)
         v[i] = str_sub(buf_view(&text), i ? ends[i - 1] : 0, ends[i]);
@@ -126,8 +130,6 @@ static void put_selector(struct buf *b, const struct expr *e)
         buf_putc(b, '}');
     else if (e->sel.name.n == 0)
         buf_z(b, "{}");
-    if (buf_error(&text))
-        b->err = buf_error(&text); /* so long that the text itself cannot fit */
     free(v);
     free(ends);
     buf_done(&text);

@@ -20,6 +20,8 @@ struct range_run {
     struct str name;
     double *scratch;
     size_t scratch_cap;
+    uint64_t work; /* samples looked at since the clock was */
+    int rc;        /* of that look: the row is given up */
     row_fn emit;
     void *ctx;
 };
@@ -56,6 +58,19 @@ static void note_status(struct range_run *r, unsigned status, const char *what)
         x_note(r->x, NOTE_RESET_CONFLICT, r->pos, STR(""), str_of(what));
 }
 
+#define WORK_BETWEEN_CHECKS (4 << 20) /* samples: a few milliseconds */
+
+/* Wide windows over many steps take long inside one row: look for the clock and for cancelling there too. */
+static inline bool go_on(struct range_run *r, size_t samples)
+{
+    r->work += samples;
+    if (__builtin_expect(r->work > WORK_BETWEEN_CHECKS, 0)) {
+        r->work = 0;
+        r->rc = x_check(r->x);
+    }
+    return r->rc == 0;
+}
+
 /* The loop of every function; inlined with its body, so that no call is made per step. */
 static inline __attribute__((always_inline)) void over_steps(struct range_run *r, const struct series_data *d,
                                                              void (*body)(struct range_run *, const struct win *,
@@ -74,6 +89,8 @@ static inline __attribute__((always_inline)) void over_steps(struct range_run *r
             hlo++;
         if (flo == fhi && hlo == hhi)
             continue;
+        if (!go_on(r, fhi - flo + hhi - hlo))
+            return;
         struct win w = {.ft = d->ft + flo,
                         .fv = d->fv + flo,
                         .fst = d->fst ? d->fst + flo : NULL,
@@ -460,6 +477,8 @@ static void extended(struct range_run *r, const struct series_data *d)
         size_t nh = count_in(d->ht, d->nh, start - lookback, until, &h0);
         if (nf + nh == 0)
             continue;
+        if (!go_on(r, d->nf + d->nh))
+            return;
         if (!counting) {
             if (nf > 0 && nh > 0)
                 note(r, NOTE_MIXED_RANGE);
@@ -954,6 +973,8 @@ static int series_take(void *ctx, struct labels labels, bool drop_name, const st
         rate_floats(r, d);
     else
         bodies[r->id](r, d);
+    if (r->rc != 0)
+        return r->rc;
     bool any = row_any(&r->out, r->f->n);
     if (any && d->nf > 0 && (r->id == FN_RATE || r->id == FN_INCREASE) && r->name.n > 0 && !counter_name(r->name))
         x_note(r->x, NOTE_MAYBE_NO_COUNTER, r->pos, r->name, STR(""));
