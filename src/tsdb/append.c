@@ -345,12 +345,14 @@ int sink_append_rows(struct sink *sink, struct sample_row *rows, size_t n, unsig
         vec_done(&db->defined);
     bool flush = flush_due(db);
     pthread_mutex_unlock(&db->append_lock);
-    size_t appended = 0, duplicates = 0;
+    size_t appended = 0, histograms = 0, duplicates = 0;
     for (size_t i = 0; i < n; i++) {
         appended += rows[i].status == ROW_OK;
+        histograms += rows[i].status == ROW_OK && rows[i].h;
         duplicates += rows[i].status == ROW_DUPLICATE;
     }
     count_add(db, C_APPENDED, appended);
+    count_add(db, C_APPENDED_HISTOGRAMS, histograms);
     count_add(db, C_DUPLICATES, duplicates);
     count_add(db, C_REFUSED, n - appended - duplicates);
     if (flush) {

@@ -193,6 +193,7 @@ int tsdb_open(const struct tsdb_options *o, struct tsdb **ret, struct err *e)
     init_locks(db);
     wal_init(&db->wal, db->vfs, db->wal_dir, db->o.wal_segment_bytes, 0);
     const char *dirs[] = {db->path, db->wal_dir, db->block_dir};
+    bool fresh = access(db->wal_dir, F_OK) != 0 || access(db->block_dir, F_OK) != 0;
     int r = 0;
     for (size_t i = 0; i < ARRAY_LEN(dirs) && !r; i++) {
         r = fs_mkdirs(dirs[i], 0700);
@@ -202,7 +203,7 @@ int tsdb_open(const struct tsdb_options *o, struct tsdb **ret, struct err *e)
     /* The lock stands in a folder that is only ours: the data folder above may have a lock of its owner's. */
     if (!r)
         r = fs_lock_dir(db->wal_dir, &db->lock_fd, e);
-    if (!r)
+    if (!r && fresh)
         r = db->vfs->sync_dir(db->vfs, db->path); /* the folders' own names */
     if (!r)
         r = open_blocks(db, e);
@@ -350,15 +351,16 @@ static void *sync_main(void *arg)
 static void *compact_main(void *arg)
 {
     struct tsdb *db = arg;
+    bool failed = false;
     pthread_mutex_lock(&db->wake_lock);
     while (!db->stop) {
-        wait_ms(&db->wake_compact, &db->wake_lock, TICK_MS);
+        if (!db->flush_wanted || failed) /* after a failure the next tick is soon enough */
+            wait_ms(&db->wake_compact, &db->wake_lock, TICK_MS);
         if (db->stop)
             break;
         db->flush_wanted = false;
         pthread_mutex_unlock(&db->wake_lock);
-        if (tsdb_tick(db) < 0)
-            log_debug("maintenance failed, will be tried again");
+        failed = tsdb_tick(db) < 0;
         pthread_mutex_lock(&db->wake_lock);
     }
     pthread_mutex_unlock(&db->wake_lock);

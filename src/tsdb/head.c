@@ -468,11 +468,6 @@ static struct str view_value(const void *index, const void *handle, uint32_t i)
     return hindex_value(&((const struct tsdb *)index)->index, view_hname(handle)->pairs.v[i]);
 }
 
-static size_t view_postings_n(const void *index, const void *handle, uint32_t i)
-{
-    return ((const struct tsdb *)index)->index.pairs.v[view_hname(handle)->pairs.v[i]].n;
-}
-
 static void view_postings(const void *index, const void *handle, uint32_t i, u32s *out)
 {
     const struct hpair *p = &((const struct tsdb *)index)->index.pairs.v[view_hname(handle)->pairs.v[i]];
@@ -499,7 +494,6 @@ static void view_all(const void *index, u32s *out)
 const struct postings_view head_postings = {.name = view_name,
                                             .name_n = view_n,
                                             .value = view_value,
-                                            .postings_n = view_postings_n,
                                             .postings = view_postings,
                                             .find = view_find,
                                             .all = view_all};

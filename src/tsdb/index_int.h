@@ -69,7 +69,6 @@ struct postings_view {
     bool (*name)(const void *index, struct str name, void *ret_handle);
     uint32_t (*name_n)(const void *index, const void *handle);
     struct str (*value)(const void *index, const void *handle, uint32_t i);
-    size_t (*postings_n)(const void *index, const void *handle, uint32_t i);
     void (*postings)(const void *index, const void *handle, uint32_t i, u32s *out);
     /* Which i has exactly this value; UINT32_MAX when none. */
     uint32_t (*find)(const void *index, const void *handle, struct str value);

@@ -39,11 +39,6 @@ static struct str view_value(const void *index, const void *handle, uint32_t i)
     return bindex_value(index, view_first(handle) + i);
 }
 
-static size_t view_postings_n(const void *index, const void *handle, uint32_t i)
-{
-    return bindex_postings_n(index, view_first(handle) + i);
-}
-
 static void view_postings(const void *index, const void *handle, uint32_t i, u32s *out)
 {
     uint32_t n = bindex_postings_n(index, view_first(handle) + i);
@@ -69,7 +64,6 @@ static void view_all(const void *index, u32s *out)
 const struct postings_view block_postings = {.name = view_name,
                                              .name_n = view_n,
                                              .value = view_value,
-                                             .postings_n = view_postings_n,
                                              .postings = view_postings,
                                              .find = view_find,
                                              .all = view_all};

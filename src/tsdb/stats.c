@@ -21,6 +21,7 @@ void tsdb_stats(struct tsdb *db, struct tsdb_stats *ret)
                            .head_bytes = atomic_load(&db->head_bytes),
                            .wal_bytes = atomic_load(&db->wal_bytes),
                            .appended = counted(db, C_APPENDED),
+                           .appended_histograms = counted(db, C_APPENDED_HISTOGRAMS),
                            .out_of_order = counted(db, C_OUT_OF_ORDER),
                            .duplicates = counted(db, C_DUPLICATES),
                            .refused = counted(db, C_REFUSED),
@@ -38,6 +39,7 @@ void tsdb_stats(struct tsdb *db, struct tsdb_stats *ret)
                            .replay_ns = db->replay_ns,
                            .read_only = atomic_load(&db->read_only)};
     uint32_t first = atomic_load(&db->wal_first), last = atomic_load(&db->wal_last);
+    s.wal_segment = last;
     s.wal_segments = first ? (uint64_t)last - first + 1 : 0;
     s.min_t = s.head_min_t;
     s.max_t = s.head_max_t;
@@ -241,7 +243,6 @@ static const struct row rows[] = {
     {"prometheus_tsdb_head_chunks", "Chunks in memory.", METRIC_GAUGE, AT(chunks), 1},
     {"prometheus_tsdb_head_series_created_total", "Series made.", METRIC_COUNTER, AT(series_created), 1},
     {"prometheus_tsdb_head_series_removed_total", "Series that left memory.", METRIC_COUNTER, AT(series_removed), 1},
-    {"prometheus_tsdb_head_samples_appended_total", "Samples appended.", METRIC_COUNTER, AT(appended), 1},
     {"prometheus_tsdb_head_out_of_order_samples_appended_total",
      "Samples appended that were older than their series' newest.", METRIC_COUNTER, AT(out_of_order), 1},
     {"prometheus_tsdb_blocks_loaded", "Blocks on disk.", METRIC_GAUGE, AT(blocks), 1},
@@ -251,8 +252,6 @@ static const struct row rows[] = {
      1},
     {"prometheus_tsdb_wal_corruptions_total", "Damaged records, chunks and files met.", METRIC_COUNTER, AT(corruptions),
      1},
-    {"prometheus_tsdb_compactions_total", "Blocks made by merging.", METRIC_COUNTER, AT(compactions), 1},
-    {"prometheus_tsdb_compactions_failed_total", "Merges that failed.", METRIC_COUNTER, AT(compactions_failed), 1},
     {"prometheus_tsdb_time_retentions_total", "Blocks removed because of retention.", METRIC_COUNTER,
      AT(blocks_expired), 1},
     {"hune_tsdb_head_bytes", "Memory of samples not yet in blocks.", METRIC_GAUGE, AT(head_bytes), 1},
@@ -265,6 +264,8 @@ static const struct row rows[] = {
     {"hune_tsdb_fsync_failed_total", "Failed fsyncs of the log.", METRIC_COUNTER, AT(fsync_errors), 1},
     {"hune_tsdb_block_samples", "Samples in blocks.", METRIC_GAUGE, AT(block_samples), 1},
     {"hune_tsdb_tombstones", "Deleted ranges not yet cleaned from blocks.", METRIC_GAUGE, AT(tombstones), 1},
+    {"prometheus_tsdb_wal_segment_current", "Number of the newest segment of the log.", METRIC_GAUGE, AT(wal_segment),
+     1},
     {"hune_tsdb_wal_segments", "Segments of the log.", METRIC_GAUGE, AT(wal_segments), 1},
     {"hune_tsdb_replayed_samples", "Samples read from the log at the start.", METRIC_GAUGE, AT(replayed_samples), 1},
     {"prometheus_tsdb_data_replay_duration_seconds", "How long that took.", METRIC_GAUGE, AT(replay_ns), 1e-9},
@@ -285,6 +286,15 @@ static void collect(void *ctx, struct metrics_out *out)
         memcpy(&v, (const char *)&s + rows[i].at, sizeof(v));
         emit(out, rows[i].name, rows[i].help, rows[i].type, (double)v * rows[i].scale);
     }
+    /* Prometheus calls the head's way to a block a compaction, too. */
+    emit(out, "prometheus_tsdb_compactions_total", "Blocks made, from memory or from blocks.", METRIC_COUNTER,
+         (double)(s.compactions + s.flushes));
+    emit(out, "prometheus_tsdb_compactions_failed_total", "Times that failed.", METRIC_COUNTER,
+         (double)(s.compactions_failed + s.flushes_failed));
+    out->family(out, STR("prometheus_tsdb_head_samples_appended_total"), STR("Samples appended."), METRIC_COUNTER);
+    struct metric_label type[] = {{STR("type"), STR("float")}, {STR("type"), STR("histogram")}};
+    out->sample(out, STR(""), &type[0], 1, (double)(s.appended - s.appended_histograms));
+    out->sample(out, STR(""), &type[1], 1, (double)s.appended_histograms);
     if (s.head_max_t != INT64_MIN) {
         emit(out, "prometheus_tsdb_head_min_time", "Oldest sample in memory, Unix ms.", METRIC_GAUGE,
              (double)s.head_min_t);

@@ -87,9 +87,10 @@ struct tsdb_stats {
     int64_t head_min_t, head_max_t; /* INT64_MAX / INT64_MIN when empty */
     /* all of it */
     int64_t min_t, max_t;
-    uint64_t blocks, block_series, block_samples, block_bytes, wal_segments, wal_bytes, disk_bytes, tombstones;
+    uint64_t blocks, block_series, block_samples, block_bytes, wal_segment, wal_segments, wal_bytes, disk_bytes,
+        tombstones;
     /* since the start */
-    uint64_t appended, out_of_order, duplicates, refused, series_created, series_removed;
+    uint64_t appended, appended_histograms, out_of_order, duplicates, refused, series_created, series_removed;
     uint64_t flushes, flushes_failed, compactions, compactions_failed, blocks_expired;
     uint64_t corruptions; /* damaged records, chunks and files met */
     uint64_t wal_write_errors, fsync_errors;

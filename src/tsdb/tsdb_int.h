@@ -97,6 +97,7 @@ struct snap {
 
 enum { /* order of the static counters */
        C_APPENDED,
+       C_APPENDED_HISTOGRAMS, /* part of the former */
        C_OUT_OF_ORDER,
        C_DUPLICATES,
        C_REFUSED,

@@ -8,6 +8,7 @@
 #include "test.h"
 
 #include "base/arena.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/vec.h"
 #include "tsdb/tsdb.h"
@@ -510,6 +511,7 @@ static void test_power_cut_parts(void **state)
 
 int main(void)
 {
+    log_setup(LOG_ERROR, LOG_LOGFMT, "test"); /* failures are what this is about */
     /* Thousands of fsyncs whose effect is simulated: memory will do. */
     if (access("/dev/shm", W_OK) == 0)
         setenv("TMPDIR", "/dev/shm", 0);
