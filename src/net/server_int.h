@@ -133,8 +133,34 @@ struct http_server {
     _Atomic size_t n_running; /* the watch thread looks at it without the lock */
 };
 
+enum { M_REQUESTS, M_REFUSED, M_CONNECTIONS, M_STREAMS, M_CUT, M_WORKERS, M_QUEUE, M_COUNT };
+extern struct metric server_metrics[M_COUNT];
+
 /* server.c */
 void server_resume(struct http_req *r);
+void server_suspend_handle(void *handle);
+void server_resume_handle(void *handle);
+
+/* check.c: true to go on, false when answered */
+unsigned check_method(struct str m);                                  /* bit of enum http_method, 0 = unknown */
+void server_refuse(struct http_req *r, int status, const char *text); /* req_refuse(), counted */
+bool check_row(struct http_req *r);
+bool check_origin(struct http_req *r);
+bool check_identity(struct http_req *r);
+bool check_body(struct http_req *r);
+
+/* sse.c: what the library calls, the watch thread, and the end of the server */
+#define READ_END ((ssize_t)-1)
+#define READ_ABORT ((ssize_t)-2)
+ssize_t sse_read(void *arg, uint64_t pos, char *out, size_t max);
+void sse_released(void *arg);
+void sse_watch(struct http_server *s, uint64_t now); /* with s->lock held */
+bool sse_end_all(struct http_server *s, bool hard);  /* true while streams are open */
+
+/* watch.c */
+void *server_watch(void *server);
+bool server_hung_up(int fd);
+void server_cut(struct conn *c); /* with the server's lock held */
 
 /* request.c */
 void req_take_head(struct http_req *r);
