@@ -110,7 +110,7 @@ static void internal_targets(struct server *s, const struct generation *g)
         struct scrape_internal i = {.job = STR("hune"),
                                     .instance = STR("hune"),
                                     .interval_ms = g->file.interval_ms,
-                                    .fn = collect_self,
+                                    .honor_labels = true, .fn = collect_self,
                                     .ctx = s->metrics};
         s->hune_id = scrape_add_internal(s->scrape, &i);
     } else if (!g->file.self && s->hune_id) {
@@ -365,7 +365,13 @@ static int open_engines(struct server *s, struct err *e)
                             .n_alerts = ARRAY_LEN(sinks)};
     s->rules = rules_new(&rd);
 
-    struct scrape_options so = {.clock = s->clock, .sink = tsdb_sink(s->tsdb)};
+    char name[256] = "";
+    gethostname(name, sizeof(name) - 1);
+    struct buf seed = BUF_INIT(64 << 10);
+    buf_z(&seed, name);
+    labels_format(&seed, s->generation->prom->global.external_labels);
+    struct scrape_options so = {.clock = s->clock, .sink = tsdb_sink(s->tsdb), .external_seed = arena_str(s->arena, buf_view(&seed))};
+    buf_done(&seed);
     s->scrape = scrape_new(&so);
     s->discover = discover_new();
 
