@@ -217,10 +217,10 @@ int store_flush(struct notify *n)
 
 int store_compact(struct notify *n)
 {
-    if (!n->o.dir || n->file_bytes < COMPACT_MIN_BYTES + 2 * n->compacted_bytes)
+    if (!n->o.dir)
         return 0;
     pthread_mutex_lock(&n->io_mu);
-    int r = rewrite(n);
+    int r = n->file_bytes < COMPACT_MIN_BYTES + 2 * n->compacted_bytes ? 0 : rewrite(n);
     pthread_mutex_unlock(&n->io_mu);
     return r;
 }
