@@ -77,6 +77,27 @@ static double rate_at(const struct data *d, size_t s, int64_t t, int64_t range)
     return sum * ((sampled + left + right) / sampled) / ((double)range / 1000);
 }
 
+/* sum, average, largest, smallest, changes, resets */
+static double over_time(const struct data *d, size_t s, int64_t t, int64_t range, unsigned what)
+{
+    double sum = 0, hi = -INFINITY, lo = INFINITY, prev = 0;
+    size_t n = 0, changes = 0, resets = 0;
+    for (size_t i = 0; i < d->n[s]; i++) {
+        double v = d->v[s][i];
+        if (d->t[s][i] <= t - range || d->t[s][i] > t || is_stale(v))
+            continue;
+        changes += n > 0 && v != prev;
+        resets += n > 0 && v < prev;
+        prev = v;
+        sum += v;
+        hi = fmax(hi, v);
+        lo = fmin(lo, v);
+        n++;
+    }
+    double all[] = {sum, sum / (double)n, hi, lo, (double)changes, (double)resets};
+    return n ? all[what] : stale_nan();
+}
+
 static bool near(double a, double b)
 {
     return fabs(a - b) <= 1e-9 * (fabs(a) + fabs(b)) + 1e-12;
@@ -156,6 +177,17 @@ static void against_loops(void **state)
                     hi = fmax(hi, d.v[1][i]);
                 }
             same(point(&r, NULL, NULL, t), isinf(lo) ? stale_nan() : hi - lo, "max - min", t);
+        }
+        for (unsigned k = 0; k < 6; k++) {
+            static const char *const fns[] = {"sum", "avg", "max", "min", "changes", "resets"};
+            char expr[64];
+            snprintf(expr, sizeof(expr), k < 4 ? "%s_over_time(m_total[8m])" : "%s(m_total[8m])", fns[k]);
+            ask(e, expr, req, a, &r);
+            for (int64_t t = req.start_ms; t <= req.end_ms; t += req.step_ms)
+                for (size_t s = 0; s < SERIES; s++) {
+                    snprintf(id, sizeof(id), "%zu", s);
+                    same(point(&r, "s", id, t), over_time(&d, s, t, 480000, k), expr, t);
+                }
         }
         /* an instant query is a range query of one step */
         ask(e, "topk by (g) (2, irate(m_total[3m])) or m_total offset 1m", req, a, &r);
