@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/parse.h"
+#include "net/client.h"
 #include "net/guard_int.h"
 #include "net/server.h"
 
@@ -15,6 +16,8 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static struct http_server *server;
@@ -577,6 +580,48 @@ static void test_refused_addresses(void **state)
     http_server_free(s);
 }
 
+static void took(void *ctx, const struct http_response *r)
+{
+    if (r->error)
+        fail_msg("%s", r->err.msg);
+    *(long *)ctx = r->status;
+}
+
+/* Both ends over a unix socket; a socket file left by a dead server is no obstacle. */
+static void test_unix_socket(void **state)
+{
+    (void)state;
+    _cleanup_free_ char *path = xasprintf("%s/s", test_dir()), *listen = xasprintf("unix:%s", path);
+    for (int round = 0; round < 2; round++) {
+        struct str at = str_of(listen);
+        struct err e = {0};
+        struct http_server *s = http_server_new(&(struct http_server_options){.listen = &at, .n_listen = 1});
+        http_server_routes(s, rows, ARRAY_LEN(rows), NULL);
+        if (http_server_start(s, &e) < 0)
+            fail_msg("%s", e.msg);
+        struct stat st;
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 077, 0); /* for its owner alone */
+        struct http_multi *m = http_multi_new(1);
+        long status_got = 0;
+        struct http_request q = {.url = STR("http://any.name/read?a=1"), .unix_socket = path, .timeout_ms = 5000};
+        assert_int_equal(http_multi_start(m, &q, took, &status_got, NULL, &e), 0);
+        while (http_multi_poll(m, 1000))
+            ;
+        assert_int_equal(status_got, 200);
+        http_multi_free(m);
+        http_server_free(s);
+        assert_int_not_equal(access(path, F_OK), 0);
+        if (round == 0) { /* as after kill -9 */
+            int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+            struct sockaddr_un a = {.sun_family = AF_UNIX};
+            (void)snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+            assert_int_equal(bind(fd, (void *)&a, sizeof(a)), 0);
+            close(fd);
+        }
+    }
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -594,6 +639,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_many_idle, start_small, stop_and_reset),
         T(test_events),
         T(test_refused_addresses),
+        T(test_unix_socket),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
