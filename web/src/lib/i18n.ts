@@ -31,7 +31,7 @@ export function t(key: Key, params: Record<string, string | number> = {}): strin
   }
   if (!text.includes('{')) return text;
   return text
-    .replace(/\{(\w+)\|([^|}]*)\|([^}]*)\}/g, (_, name: string, one: string, many: string) => {
+    .replace(/\{(\w+)\|((?:[^|{}]|\{\w+\})*)\|((?:[^|{}]|\{\w+\})*)\}/g, (_, name: string, one: string, many: string) => {
       const n = Number(params[name] ?? 0);
       const single = new Intl.PluralRules(prefs.lang).select(n) === 'one';
       return single ? one : many;

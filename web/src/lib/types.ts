@@ -52,7 +52,7 @@ export interface Anomaly extends AnomalyRow {
   annotations: Labels;
   expr: string;
   measures: { name: string; unit: string; points: [number, string][] }[];
-  timeline: { seq: number; t_ms: number; kind: string; actor: string; summary: string; text: string }[];
+  timeline: { n: number; t_ms: number; kind: string; actor: string; summary: string; text: string }[];
   phases: Record<'detection_ms' | 'decision_ms' | 'stabilisation_ms' | 'resolution_ms', number | null>;
 }
 
