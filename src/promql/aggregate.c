@@ -119,8 +119,7 @@ static int find_group(struct agg_run *g, struct labels row, struct group **ret)
     return 0;
 }
 
-/* ---- Streaming ones
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Streaming ones ---------------------------------------------------------------- */
 
 static void add_histogram(struct agg_run *g, struct group *n, size_t i, const struct histogram *h, struct str name)
 {
@@ -322,8 +321,7 @@ static int finish_stream(struct agg_run *g, row_fn emit, void *ctx)
     return rc;
 }
 
-/* ---- Those that keep rows
- * -------------------------------------------------------------------------------------------------- */
+/* ---- Those that keep rows ---------------------------------------------------------- */
 
 static int keep_take(void *ctx, struct row *r)
 {

@@ -151,8 +151,7 @@ static bool element_op(struct bin_run *b, struct value l, struct value r, struct
     return v != 0;
 }
 
-/* ---- A vector and a scalar
- * ----------------------------------------------------------------------------------------------- */
+/* ---- A vector and a scalar --------------------------------------------------------- */
 
 struct scalar_side {
     struct bin_run b;
@@ -229,8 +228,7 @@ static int scalar_side_take(void *ctx, struct row *r)
     return rc;
 }
 
-/* ---- Signatures
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- Signatures -------------------------------------------------------------------- */
 
 struct sig { /* the rows of both sides that may match */
     struct labels key;
@@ -346,8 +344,7 @@ static struct value value_at(const struct row *r, size_t i)
     return (struct value){.v = r->v[i], .h = r->h ? r->h[i] : NULL};
 }
 
-/* ---- Set operators
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- Set operators ----------------------------------------------------------------- */
 
 static int mark_seen(struct match *m, struct sig *s, bool left)
 {
@@ -406,8 +403,7 @@ static int set_operator(struct match *m, row_fn emit, void *ctx)
     return rc == 0 && either ? row_map_emit(&m->out, emit, ctx) : rc;
 }
 
-/* ---- Arithmetic and comparison
- * ------------------------------------------------------------------------------------------------- */
+/* ---- Arithmetic and comparison ----------------------------------------------------- */
 
 /* One-to-many swaps the sides, so that the many side is always called the left one here. */
 static bool sides_swapped(const struct match *m)

@@ -206,8 +206,7 @@ static int exec_map(struct exec *x, const struct frame *f, const struct expr *e,
     return emit_scalar(x, f, v, emit, ctx);
 }
 
-/* ---- timestamp(), start_timestamp()
- * ------------------------------------------------------------------------------------ */
+/* ---- timestamp(), start_timestamp() ------------------------------------------------ */
 
 static int timestamp_take(void *ctx, struct row *r)
 {
@@ -237,8 +236,7 @@ static int exec_timestamp(struct exec *x, const struct frame *f, const struct ex
     return start ? 0 : exec_vector(x, f, arg, timestamp_take, &m);
 }
 
-/* ---- sort
- * ----------------------------------------------------------------------------------------------------------------- */
+/* ---- sort -------------------------------------------------------------------------- */
 
 int natural_cmp(struct str a, struct str b)
 {
@@ -334,8 +332,7 @@ static int exec_sort(struct exec *x, const struct frame *f, const struct expr *e
     return r;
 }
 
-/* ---- Dispatch
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- Dispatch ---------------------------------------------------------------------- */
 
 int exec_call(struct exec *x, const struct frame *f, const struct expr *e, row_fn emit, void *ctx)
 {

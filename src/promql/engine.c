@@ -95,8 +95,7 @@ void promql_engine_metrics(struct promql_engine *e, struct metrics *m)
     metrics_add_table(m, e->m, M_COUNT);
 }
 
-/* ---- The answer
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- The answer -------------------------------------------------------------------- */
 
 struct answer {
     struct exec *x;
@@ -389,8 +388,7 @@ static int evaluate(struct exec *x, const struct query_request *req, struct aren
     return rc;
 }
 
-/* ---- One query
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- One query --------------------------------------------------------------------- */
 
 static int take_turn(struct promql_engine *e, int64_t timeout_ms, struct err *err)
 {

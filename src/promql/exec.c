@@ -213,7 +213,7 @@ struct labels labels_build(struct exec *x, struct labels_builder *b)
     return lb_labels(b, x->a);
 }
 
-/* ---- Duration expressions ---------------------------------------------------------------------------------------- */
+/* ---- Duration expressions ---------------------------------------------------------- */
 
 static int dur_value(struct exec *x, const struct dur *d, double *ret)
 {
@@ -314,8 +314,7 @@ int win_range(struct exec *x, const struct frame *f, const struct expr *e, int64
     return r;
 }
 
-/* ---- Scalars --------------------------------------------------------------------------------------------------------
- */
+/* ---- Scalars ----------------------------------------------------------------------- */
 
 struct scalar_of_vector {
     size_t n;
@@ -444,8 +443,7 @@ int exec_string(struct exec *x, const struct expr *e, struct str *ret)
     return 0;
 }
 
-/* ---- Vectors
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- Vectors ----------------------------------------------------------------------- */
 
 /* Rows of one step, shown at every step. */
 struct spread {

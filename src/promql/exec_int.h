@@ -82,7 +82,7 @@ struct exec {
     VEC(struct note) notes;
 };
 
-/* ---- exec.c ---- */
+/* ---- exec.c ------------------------------------------------------------------------ */
 int exec_vector(struct exec *x, const struct frame *f, const struct expr *e, row_fn emit, void *ctx);
 /* out: f->n values. */
 int exec_scalar(struct exec *x, const struct frame *f, const struct expr *e, double *out);
@@ -145,7 +145,7 @@ struct labels drop_metric_name(struct exec *x, struct labels l); /* __name__, __
 struct labels labels_build(struct exec *x, struct labels_builder *b);
 struct str metric_name(struct labels l);
 
-/* ---- select.c ---- */
+/* ---- select.c ---------------------------------------------------------------------- */
 enum select_what { SELECT_VALUE, SELECT_TIME, SELECT_START };
 int exec_selector(struct exec *x, const struct frame *f, const struct expr *e, enum select_what what, row_fn emit,
                   void *ctx);
@@ -173,7 +173,7 @@ static inline int64_t span_end(const struct span *s, const struct frame *f, size
 int exec_matrix(struct exec *x, const struct frame *f, const struct expr *e, struct span *ret_span, data_fn fn,
                 void *ctx);
 
-/* ---- functions ---- */
+/* ---- functions --------------------------------------------------------------------- */
 int exec_range_call(struct exec *x, const struct frame *f, const struct expr *e, row_fn emit, void *ctx);
 int exec_call(struct exec *x, const struct frame *f, const struct expr *e, row_fn emit, void *ctx);
 int exec_label_call(struct exec *x, const struct frame *f, const struct expr *e, row_fn emit, void *ctx);
@@ -185,7 +185,7 @@ double scalar_op(enum token_kind op, double l, double r);
 /* Natural order of strings: digits by value. */
 int natural_cmp(struct str a, struct str b);
 
-/* ---- numbers ---- */
+/* ---- numbers ----------------------------------------------------------------------- */
 static inline void kahan_add(double inc, double *sum, double *c)
 {
     double t = *sum + inc;
@@ -200,7 +200,7 @@ static inline void kahan_add(double inc, double *sum, double *c)
 /* Sorts values. */
 double quantile_of(double q, double *values, size_t n);
 
-/* ---- note.c ---- */
+/* ---- note.c ------------------------------------------------------------------------ */
 /* Once per kind, place, name and extra. name and extra must live as long as the query. */
 void x_note(struct exec *x, enum note_kind kind, uint32_t pos, struct str name, struct str extra);
 void x_note_monotonic(struct exec *x, uint32_t pos, struct str name, const struct classic_fix *fix, int64_t ts);

@@ -182,8 +182,7 @@ static struct side merge(struct arena *a, struct side x, struct side y, double s
     return r;
 }
 
-/* ---- The zero bucket
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- The zero bucket --------------------------------------------------------------- */
 
 /* The count of the zero bucket, were it as wide as *width; *width grows to the end of a bucket it would cut. */
 static double wider_zero(const struct side *p, const struct side *n, int schema, double zero_count, double *width)
@@ -244,8 +243,7 @@ static struct parts parts_of(struct arena *a, const struct histogram *h)
         .pos = pos_of(a, h), .neg = neg_of(a, h), .zero_count = h->zero_count, .zero_width = h->zero_threshold};
 }
 
-/* ---- Custom bounds
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- Custom bounds ----------------------------------------------------------------- */
 
 static bool same_bounds(const struct histogram *x, const struct histogram *y)
 {
@@ -298,8 +296,7 @@ static struct side over_bounds(struct arena *a, struct side s, const struct hist
     return r;
 }
 
-/* ---- Arithmetic
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Arithmetic -------------------------------------------------------------------- */
 
 static enum hist_hint combined_hint(const struct histogram *x, const struct histogram *y, unsigned *status)
 {
@@ -407,9 +404,7 @@ struct histogram *hist_divide(struct arena *a, const struct histogram *o, double
     return h;
 }
 
-/* ---- Comparison
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- Comparison -------------------------------------------------------------------- */
 
 static bool same_side(const struct side *x, const struct side *y)
 {
@@ -488,8 +483,7 @@ bool hist_reset(const struct histogram *cur, const struct histogram *prev)
     return reset;
 }
 
-/* ---- Buckets in order
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- Buckets in order -------------------------------------------------------------- */
 
 size_t hist_buckets(struct arena *a, const struct histogram *h, const struct hist_bucket **ret)
 {
@@ -559,8 +553,7 @@ void hist_format(struct buf *b, const struct histogram *h)
     arena_free(a);
 }
 
-/* ---- Trimming: </ and >/
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- Trimming: </ and >/ ----------------------------------------------------------- */
 
 static double middle(const struct histogram *h, double lower, double upper, bool zero)
 {
@@ -679,8 +672,7 @@ struct histogram *hist_trim(struct arena *a, const struct histogram *h, double b
     return build(a, &head, &p, &n);
 }
 
-/* ---- Quantiles, fractions, variance
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Quantiles, fractions, variance ------------------------------------------------ */
 
 static bool has_buckets(const double *v, uint32_t n)
 {
@@ -842,9 +834,7 @@ double hist_variance(struct arena *scratch, const struct histogram *h)
     return (sum + c) / h->count;
 }
 
-/* ---- Classic buckets
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* ---- Classic buckets --------------------------------------------------------------- */
 
 static int compare_classic(const void *a, const void *b)
 {

@@ -50,8 +50,7 @@ static int hist_map_take(void *ctx, struct row *r)
     return m->emit(m->ctx, r);
 }
 
-/* ---- Quantiles and fractions
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Quantiles and fractions ------------------------------------------------------- */
 
 /* One histogram: the rows of its classic buckets, or the row of its native form, or both (which is refused). */
 struct family {

@@ -129,8 +129,7 @@ int exec_label_call(struct exec *x, const struct frame *f, const struct expr *e,
     return r;
 }
 
-/* ---- info()
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- info() ------------------------------------------------------------------------ */
 
 /* The labels that tie a series to its info series (promql/info.go, 3.14). */
 static const struct str identifying[] = {{"instance", 8}, {"job", 3}};

@@ -611,7 +611,7 @@ struct tokens promql_lex(struct str text, struct arena *a)
     return (struct tokens){.v = l.v, .n = l.count};
 }
 
-/* ---- Strings and durations ------------------------------------------------------------------------------------- */
+/* ---- Strings and durations --------------------------------------------------------- */
 
 int promql_unquote(struct str q, struct arena *a, struct str *ret, struct err *e)
 {

@@ -307,8 +307,7 @@ void promql_print(struct buf *b, const struct promql *q)
     expr_print(b, q->root);
 }
 
-/* ---- Pretty
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- Pretty ------------------------------------------------------------------------ */
 
 /* Whether the one-line form is longer than a line. Measured with a buffer that stops early, so this stays linear. */
 static bool needs_split(const struct expr *e)
@@ -403,8 +402,7 @@ void promql_format(struct buf *b, const struct promql *q)
     pretty(b, q->root, 0, true);
 }
 
-/* ---- JSON
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- JSON -------------------------------------------------------------------------- */
 
 static void json_expr(struct jw *w, const struct expr *e);
 

@@ -8,7 +8,7 @@
 #include "model/query.h"
 #include "model/source.h"
 
-/* ---- The language ------------------------------------------------------------------------------------------------ */
+/* ---- The language ------------------------------------------------------------------ */
 
 enum promql_type { PROMQL_NONE, PROMQL_SCALAR, PROMQL_VECTOR, PROMQL_MATRIX, PROMQL_STRING };
 extern const char *const promql_type_names[]; /* "scalar", "vector", "matrix", "string" as in JSON */
@@ -50,8 +50,7 @@ MUST_USE int promql_parse_selector(struct str text, struct promql **ret, const s
 MUST_USE int promql_unquote(struct str literal, struct arena *a, struct str *ret, struct err *e);
 void promql_quote(struct buf *b, struct str s); /* as Go's strconv.Quote */
 
-/* ---- The tables: completion, hover text and the reference page come from here ---------------------------------------
- */
+/* ---- The tables: completion, hover text and the reference page come from here ---- */
 
 #define PROMQL_MAX_ARGS 6
 struct promql_function {
@@ -72,7 +71,7 @@ struct promql_word { /* aggregations, operators and modifiers */
 };
 const struct promql_word *promql_words(size_t *ret_n);
 
-/* ---- The engine -------------------------------------------------------------------------------------------------- */
+/* ---- The engine -------------------------------------------------------------------- */
 
 struct promql_options {        /* zero means the default named */
     const struct clock *clock; /* clock_real */

@@ -5,8 +5,7 @@
 #include "codec/f64.h"
 #include <math.h>
 
-/* ---- *_over_time
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- sum_over_time and its like ---------------------------------------------------- */
 
 static void note_ignored(struct range_run *r, const struct win *w)
 {
@@ -217,8 +216,7 @@ static void mad_over_time(struct range_run *r, const struct win *w, size_t i)
     range_put(r, i, quantile_of(0.5, v, w->nf));
 }
 
-/* ---- Regression and smoothing
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- Regression and smoothing ------------------------------------------------------ */
 
 static void linear_regression(const struct win *w, int64_t at, double *ret_slope, double *ret_intercept)
 {
@@ -277,9 +275,7 @@ static void double_smoothing(struct range_run *r, const struct win *w, size_t i)
     range_put(r, i, s1);
 }
 
-/* ---- The call
- * ------------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- The call ---------------------------------------------------------------------- */
 
 /* One function per row of this list: the loop above with the body inside. */
 #define BODIES(X)                                                                                                      \

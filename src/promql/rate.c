@@ -4,8 +4,7 @@
 #include "promql/range_int.h"
 #include <math.h>
 
-/* ---- rate, increase, delta
- * ---------------------------------------------------------------------------------------------- */
+/* ---- rate, increase, delta --------------------------------------------------------- */
 
 static bool is_counter_fn(unsigned id)
 {
@@ -208,8 +207,7 @@ void rate_floats(struct range_run *r, const struct series_data *d)
     free(resets);
 }
 
-/* ---- anchored and smoothed
- * ------------------------------------------------------------------------------------------------- */
+/* ---- anchored and smoothed --------------------------------------------------------- */
 
 /* The first sample at or before the left edge (or the first inside), and the last of interest. */
 struct edges {
@@ -417,8 +415,7 @@ void extended_row(struct range_run *r, const struct series_data *d)
     }
 }
 
-/* ---- irate, idelta
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- irate, idelta ----------------------------------------------------------------- */
 
 static void last_two(struct range_run *r, const struct win *w, size_t i)
 {
@@ -471,8 +468,7 @@ static void last_two(struct range_run *r, const struct win *w, size_t i)
     range_put_hist(r, i, h);
 }
 
-/* ---- changes, resets
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- changes, resets --------------------------------------------------------------- */
 
 static void count_between(struct range_run *r, const struct win *w, size_t i)
 {
@@ -506,8 +502,7 @@ static void count_between(struct range_run *r, const struct win *w, size_t i)
     range_put(r, i, count);
 }
 
-/* ---- Row by row
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- Row by row -------------------------------------------------------------------- */
 
 void rate_row(struct range_run *r, const struct series_data *d)
 {

@@ -58,8 +58,7 @@ static bool stale_at(const struct column *c, size_t i)
     return c->h && c->h[i] ? is_stale(c->h[i]->sum) : is_stale(c->v[i]);
 }
 
-/* ---- Instant selectors
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Instant selectors ------------------------------------------------------------- */
 
 struct instant {
     struct exec *x;
@@ -194,8 +193,7 @@ int exec_selector(struct exec *x, const struct frame *f, const struct expr *e, e
     return r;
 }
 
-/* ---- Windows
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- Windows ----------------------------------------------------------------------- */
 
 /* A column cut in two, without staleness markers. Reuses its arrays. */
 struct splitter {
