@@ -295,7 +295,8 @@ int sink_append_rows(struct sink *sink, struct sample_row *rows, size_t n, unsig
         if (row->status != ROW_OK)
             continue;
         kept++;
-        if (s->wal_seg != db->wal.seg) {
+        if (s->wal_seg != db->wal.seg || s->define_again) {
+            s->define_again = s->wal_seg != db->wal.seg;
             s->wal_seg = db->wal.seg;
             vec_push(&db->defined, s);
             defs++;
@@ -513,10 +514,15 @@ static int replay_segment(struct tsdb *db, const char *path, uint32_t seg)
         return r;
     struct replay_ids ids = {0};
     struct str payload;
+    uint64_t before = atomic_load(&db->count[C_CORRUPTIONS]);
     while ((r = wal_next(&reader, &payload)) == 1)
         if (!replay_record(db, payload, &ids))
             count_add(db, C_CORRUPTIONS, 1);
     count_add(db, C_CORRUPTIONS, reader.holes);
+    uint64_t bad = atomic_load(&db->count[C_CORRUPTIONS]) - before;
+    if (bad)
+        log_error("write-ahead log damaged: some samples are lost", KV_Z("path", path), KV_INT("places", bad),
+                  KV_INT("bytes", reader.damaged));
     wal_reader_done(&reader);
     replay_ids_done(&ids);
     return r;

@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/parse.h"
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -480,6 +481,7 @@ int block_read(struct block *b, const struct bindex *x, const struct tombs *t, u
             if (d == -EBADMSG) {
                 into->n = mark;
                 atomic_fetch_add_explicit(b->corruptions, 1, memory_order_relaxed);
+                log_error("block damaged: samples are left out", KV_Z("path", b->path), KV_INT("offset", c.off));
             } else if (d) {
                 r = d;
             }

@@ -2,6 +2,8 @@
 /* Opening, closing, the two threads, and the calls that are no more than a lock around maintenance. */
 #include "tsdb/tsdb_int.h"
 
+#include "base/hash.h"
+#include "base/parse.h"
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -132,6 +134,64 @@ static int open_blocks(struct tsdb *db, struct err *e)
     return 0;
 }
 
+/* ---- what a clean stop leaves ---- */
+
+#define INVENTORY "wal/clean"
+
+static void list_file(struct tsdb *db, struct buf *b, const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) == 0)
+        buf_fmt(b, "%lld %s\n", (long long)st.st_size, path + strlen(db->path) + 1);
+}
+
+void inventory_write(struct tsdb *db)
+{
+    _cleanup_buf_ struct buf b = BUF_INIT(16 << 20);
+    _cleanup_free_ char *path = fs_join(db->path, INVENTORY);
+    uint32_t first = atomic_load(&db->wal_first), last = atomic_load(&db->wal_last);
+    for (uint32_t seg = first; seg && seg <= last; seg++) {
+        _cleanup_free_ char *p = wal_path(db->wal_dir, seg);
+        list_file(db, &b, p);
+    }
+    for (size_t i = 0; i < db->bs->n; i++)
+        list_file(db, &b, db->bs->v[i].b->path);
+    uint32_t crc = hash_crc32c(0, b.p, b.n);
+    buf_fmt(&b, "crc %u\n", crc);
+    if (fs_write_file(db->vfs, path, buf_view(&b), 0600))
+        log_debug("no list of files left"); /* only a comfort: damage is then found by checksums alone */
+}
+
+void inventory_check(struct tsdb *db)
+{
+    _cleanup_buf_ struct buf b = BUF_INIT(16 << 20);
+    _cleanup_free_ char *path = fs_join(db->path, INVENTORY);
+    if (fs_read_file(path, &b))
+        return;                           /* none: the last stop was no clean one */
+    (void)db->vfs->unlink(db->vfs, path); /* if it stays it is true as long as its files are there */
+    struct str rest = buf_view(&b), line, size, name;
+    uint64_t crc, bytes;
+    ptrdiff_t end = str_find(rest, STR("crc "));
+    struct str tail = str_trim(str_sub(rest, end < 0 ? rest.n : (size_t)end + 4, rest.n));
+    if (end < 0 || !parse_u64(tail, &crc) || crc != hash_crc32c(0, rest.p, (size_t)end))
+        return; /* damaged itself: tells nothing */
+    rest = str_sub(rest, 0, (size_t)end);
+    while (str_line(&rest, &line)) {
+        if (!str_cut(line, ' ', &size, &name) || !parse_u64(size, &bytes))
+            continue;
+        _cleanup_free_ char *rel = str_dupz(name);
+        _cleanup_free_ char *file = fs_join(db->path, rel);
+        struct stat st;
+        bool gone = stat(file, &st) != 0;
+        if (gone || (uint64_t)st.st_size < bytes) {
+            count_add(db, C_CORRUPTIONS, 1);
+            log_error(gone ? "file missing since the last stop: damaged, its samples are lost"
+                           : "file cut short since the last stop: damaged, some samples are lost",
+                      KV_Z("path", file));
+        }
+    }
+}
+
 static void *sync_main(void *arg);
 static void *compact_main(void *arg);
 
@@ -206,6 +266,8 @@ int tsdb_open(const struct tsdb_options *o, struct tsdb **ret, struct err *e)
     if (!r && fresh)
         r = db->vfs->sync_dir(db->vfs, db->path); /* the folders' own names */
     if (!r)
+        inventory_check(db);
+    if (!r)
         r = open_blocks(db, e);
     uint32_t done = 0;
     for (size_t i = 0; !r && i < db->bs->n; i++)
@@ -253,6 +315,8 @@ struct tsdb *tsdb_close(struct tsdb *db)
         if (atomic_load(&db->head_samples) >= CLOSE_FLUSH_SAMPLES)
             (void)flush_head(db); /* else the next start replays the log */
         pthread_mutex_unlock(&db->maint_lock);
+        if (!r && db->started)
+            inventory_write(db);
     } else if (db->bs && atomic_load(&db->head_samples)) {
         pthread_mutex_lock(&db->maint_lock);
         if (db->started)

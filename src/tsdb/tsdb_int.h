@@ -65,6 +65,8 @@ struct mseries {
     uint32_t born_epoch;
     uint16_t n_labels;
     bool has_last, last_hist;
+    bool
+        define_again; /* in the same segment with its next row: one damaged record must not cost all rows of a series */
     uint32_t pairs[];
 };
 
@@ -257,6 +259,10 @@ void drop_wal(struct tsdb *db, uint32_t upto);
 void remove_files(struct tsdb *db, const char *path);
 /* Remove the file of a block that must not count; what cannot be removed now is tried again. */
 void doom(struct tsdb *db, const char *path);
+/* The list of files left by a clean stop: written at the end, compared and removed at the start. What is missing or cut
+ * short is counted and logged; without the list (after a crash) a short file is nothing special. */
+void inventory_write(struct tsdb *db);
+void inventory_check(struct tsdb *db);
 /* Is all of that gone? */
 MUST_USE int doomed_gone(struct tsdb *db);
 /* Replace the set of blocks: without those of `gone`, with those of `add` (references are taken). flushed: the epoch
