@@ -295,8 +295,8 @@ int sink_append_rows(struct sink *sink, struct sample_row *rows, size_t n, unsig
         if (row->status != ROW_OK)
             continue;
         kept++;
-        if (s->wal_seg != db->wal.seg || s->define_again) {
-            s->define_again = s->wal_seg != db->wal.seg;
+        if (s->wal_seg != db->wal.seg || s->defined == DEFINE_AGAIN) {
+            s->defined = s->wal_seg != db->wal.seg ? DEFINED_NOW : DEFINED_TWICE;
             s->wal_seg = db->wal.seg;
             vec_push(&db->defined, s);
             defs++;
@@ -321,6 +321,9 @@ int sink_append_rows(struct sink *sink, struct sample_row *rows, size_t n, unsig
             prev_t = rows[i].t;
         }
         r = log_record(db);
+        for (size_t i = 0; i < defs; i++)
+            if (db->defined.v[i]->defined == DEFINED_NOW)
+                db->defined.v[i]->defined = DEFINE_AGAIN;
         if (r) {
             for (size_t i = 0; i < defs; i++)
                 db->defined.v[i]->wal_seg = 0; /* the log does not know them after all */

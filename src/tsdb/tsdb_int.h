@@ -65,8 +65,9 @@ struct mseries {
     uint32_t born_epoch;
     uint16_t n_labels;
     bool has_last, last_hist;
-    bool
-        define_again; /* in the same segment with its next row: one damaged record must not cost all rows of a series */
+    /* A series is defined twice in a segment, by the first two records with rows of it: one damaged record must not
+     * cost them all. */
+    enum __attribute__((packed)) { DEFINED_TWICE, DEFINE_AGAIN, DEFINED_NOW } defined;
     uint32_t pairs[];
 };
 
