@@ -244,6 +244,7 @@ static void federate(struct http_req *r, void *ctx)
     if (a->d.external_labels)
         a->d.external_labels(a->d.server, http_arena(r), &external);
     struct arena *row = arena_new(0);
+    struct labels_builder b = {0};
     struct buf *out = http_out(r);
     struct column c = {0};
     struct str family = STR("");
@@ -257,13 +258,11 @@ static void federate(struct http_req *r, void *ctx)
             buf_fmt(out, "# TYPE " STR_FMT " untyped\n", STR_ARG(name));
             family = name;
         }
-        struct labels_builder b;
         lb_init(&b, list.v[i].labels);
         for (size_t k = 0; k < external.n; k++)
             if (!labels_has(list.v[i].labels, external.v[k].name))
                 lb_set(&b, external.v[k].name, external.v[k].value);
         labels_format_metric(out, lb_labels(&b, row));
-        lb_done(&b);
         arena_reset(row);
         buf_putc(out, ' ');
         f64_put_g(out, c.v[c.n - 1]);
@@ -272,6 +271,7 @@ static void federate(struct http_req *r, void *ctx)
         buf_putc(out, '\n');
     }
     column_done(&c);
+    lb_done(&b);
     arena_free(row);
     look_done(&l);
     http_reply(r, 200, "text/plain; version=0.0.4; charset=utf-8");
