@@ -49,8 +49,7 @@ static void format_error(struct run *r, const char *what)
     r->broken = true;
 }
 
-/* ---- Reading values
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Reading values ---------------------------------------------------------------- */
 
 static bool read_number(struct str s, double *ret)
 {
@@ -337,8 +336,7 @@ static bool read_metric(struct run *r, struct str line, struct str *ret_metric, 
     return ok;
 }
 
-/* ---- load
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- load -------------------------------------------------------------------------- */
 
 static bool read_duration(struct str s, int64_t *ret)
 {
@@ -579,9 +577,7 @@ static void load(struct run *r, struct str line)
     vec_done(&starts);
 }
 
-/* ---- eval
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- eval -------------------------------------------------------------------------- */
 
 struct eval {
     struct str expr;
@@ -1081,9 +1077,7 @@ static void eval(struct run *r, struct str line)
     vec_done(&e.series);
 }
 
-/* ---- Files
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- Files ------------------------------------------------------------------------- */
 
 static void fresh_store(struct run *r)
 {

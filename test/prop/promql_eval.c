@@ -207,8 +207,7 @@ static void against_loops(void **state)
     }
 }
 
-/* ---- Random expressions
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Random expressions ------------------------------------------------------------ */
 
 static void scalar(struct buf *b, struct rand_state *r, unsigned depth);
 
