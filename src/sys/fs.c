@@ -272,8 +272,15 @@ int fs_mkdirs(const char *path, mode_t mode)
             continue;
         char was = *c;
         *c = 0;
-        if (mkdir(p, mode) < 0 && errno != EEXIST)
+        if (mkdir(p, mode) == 0) {
+            _cleanup_free_ char *parent = parent_of(p);
+            int r =
+                real_sync_dir(NULL, parent); /* the new name must last, or all that is synced inside is lost with it */
+            if (r && r != -EACCES && r != -EINVAL) /* a folder we may not read, a file system that cannot */
+                return r;
+        } else if (errno != EEXIST) {
             return -errno;
+        }
         *c = was;
         if (!was)
             break;

@@ -34,7 +34,7 @@ MUST_USE int fs_write_all(const struct vfs *v, int fd, const void *p, size_t n, 
 MUST_USE int fs_read_file(const char *path, struct buf *out);
 /* Write to path.tmp, fsync, rename, fsync the folder. */
 MUST_USE int fs_write_file(const struct vfs *v, const char *path, struct str content, mode_t mode);
-MUST_USE int fs_mkdirs(const char *path, mode_t mode); /* like mkdir -p */
+MUST_USE int fs_mkdirs(const char *path, mode_t mode); /* like mkdir -p; new names are synced */
 MUST_USE int fs_remove_tree(const char *path);         /* rm -r; 0 when absent */
 /* Sorted names of a folder (malloc'd strings in *ret, free with fs_names_free). */
 struct fs_names {
