@@ -253,7 +253,6 @@ int tsdb_open(const struct tsdb_options *o, struct tsdb **ret, struct err *e)
     init_locks(db);
     wal_init(&db->wal, db->vfs, db->wal_dir, db->o.wal_segment_bytes, 0);
     const char *dirs[] = {db->path, db->wal_dir, db->block_dir};
-    bool fresh = access(db->wal_dir, F_OK) != 0 || access(db->block_dir, F_OK) != 0;
     int r = 0;
     for (size_t i = 0; i < ARRAY_LEN(dirs) && !r; i++) {
         r = fs_mkdirs(dirs[i], 0700);
@@ -263,8 +262,6 @@ int tsdb_open(const struct tsdb_options *o, struct tsdb **ret, struct err *e)
     /* The lock stands in a folder that is only ours: the data folder above may have a lock of its owner's. */
     if (!r)
         r = fs_lock_dir(db->wal_dir, &db->lock_fd, e);
-    if (!r && fresh)
-        r = db->vfs->sync_dir(db->vfs, db->path); /* the folders' own names */
     if (!r)
         inventory_check(db);
     if (!r)
