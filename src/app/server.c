@@ -554,6 +554,7 @@ int server_run(const struct options *o)
     struct err e = {0};
     tame_malloc();
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of the write, not the end of the server */
     s.self.started_ms = clock_now_ms(s.clock);
     s.self.reload_ok = 1;
     s.metrics = metrics_new();
