@@ -58,11 +58,14 @@ static void put_buckets(struct buf *b, const struct histogram *h)
     for (uint32_t s = h->n_neg_spans; s-- > 0;) {
         for (uint32_t i = 0; i < h->neg_spans[s].length && k > 0; i++) {
             last--;
-            put_bucket(b, &first, 1, -bound(h->schema, last), -bound(h->schema, last - 1), h->neg[--k]);
+            /* where the zero bucket reaches into a bucket, that one ends there */
+            put_bucket(b, &first, 1, -bound(h->schema, last), fmin(-bound(h->schema, last - 1), -h->zero_threshold),
+                       h->neg[--k]);
         }
         last -= h->neg_spans[s].offset;
     }
-    put_bucket(b, &first, 3, -h->zero_threshold, h->zero_threshold, h->zero_count);
+    if (h->zero_count > 0) /* differences may be negative: Prometheus leaves those out */
+        put_bucket(b, &first, 3, -h->zero_threshold, h->zero_threshold, h->zero_count);
     int32_t at = 0;
     k = 0;
     for (uint32_t s = 0; s < h->n_pos_spans; s++) {
@@ -71,7 +74,8 @@ static void put_buckets(struct buf *b, const struct histogram *h)
             if (h->schema == CUSTOM_SCHEMA)
                 put_bucket(b, &first, at == 0 ? 3 : 0, custom_bound(h, at - 1), custom_bound(h, at), h->pos[k]);
             else
-                put_bucket(b, &first, 0, bound(h->schema, at - 1), bound(h->schema, at), h->pos[k]);
+                put_bucket(b, &first, 0, fmax(bound(h->schema, at - 1), h->zero_threshold), bound(h->schema, at),
+                           h->pos[k]);
         }
     }
 }

@@ -30,6 +30,8 @@ struct histogram *hist_compact(struct arena *a, const struct histogram *h);
 struct histogram *hist_to_schema(struct arena *a, const struct histogram *h, int schema);
 /* Same meaning: schema, zero threshold, bounds, counts (empty buckets do not matter); bitwise equal floats. */
 bool fhist_equal(const struct histogram *x, const struct histogram *y);
+/* Schema, zero bucket and custom bounds alike. */
+bool hist_same_layout(const struct histogram *x, const struct histogram *y);
 /* Did the counter start anew between prev and cur? */
 bool hist_reset(const struct histogram *cur, const struct histogram *prev);
 /* Keep what lies below (upper) or above (lower) the bound, interpolating inside its bucket. */

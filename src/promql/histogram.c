@@ -450,6 +450,24 @@ static bool shrank(const struct side *cur, const struct side *prev)
     return false;
 }
 
+static bool same_spans(const struct hist_span *a, uint32_t na, const struct hist_span *b, uint32_t nb)
+{
+    return na == nb && (na == 0 || memcmp(a, b, na * sizeof(*a)) == 0);
+}
+
+bool hist_same_layout(const struct histogram *x, const struct histogram *y)
+{
+    return x->schema == y->schema && x->zero_threshold == y->zero_threshold && same_bounds(x, y);
+}
+
+static bool any_less(const double *now, const double *before, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (now[i] < before[i])
+            return true;
+    return false;
+}
+
 bool hist_reset(const struct histogram *cur, const struct histogram *prev)
 {
     if (cur->hint == HIST_RESET)
@@ -458,6 +476,11 @@ bool hist_reset(const struct histogram *cur, const struct histogram *prev)
         return false;
     if (cur->count < prev->count || hist_is_custom(cur) != hist_is_custom(prev))
         return true;
+    if (hist_same_layout(cur, prev) && cur->n_pos == prev->n_pos && cur->n_neg == prev->n_neg &&
+        same_spans(cur->pos_spans, cur->n_pos_spans, prev->pos_spans, prev->n_pos_spans) &&
+        same_spans(cur->neg_spans, cur->n_neg_spans, prev->neg_spans, prev->n_neg_spans))
+        return cur->zero_count < prev->zero_count || any_less(cur->pos, prev->pos, cur->n_pos) ||
+               any_less(cur->neg, prev->neg, cur->n_neg); /* the usual case, without taking them apart */
     struct arena *a = arena_new(0);
     struct parts c = parts_of(a, cur), p = parts_of(a, prev);
     bool reset = false;
@@ -512,7 +535,7 @@ size_t hist_buckets(struct arena *a, const struct histogram *h, const struct his
                                       .index = n.index[i - 1]};
     if (k > 0 && v[k - 1].upper > -h->zero_threshold)
         v[k - 1].upper = MIN(v[k - 1].upper, -h->zero_threshold + 0);
-    if (h->zero_count != 0)
+    if (h->zero_count > 0)
         v[k++] = (struct hist_bucket){.lower = -h->zero_threshold,
                                       .upper = h->zero_threshold,
                                       .count = h->zero_count,

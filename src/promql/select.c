@@ -14,24 +14,54 @@ static int select_series(struct exec *x, const struct expr *sel, int64_t mint, i
     return 0;
 }
 
-/* What Prometheus' HistogramStatsIterator does: a hint that is not known is told from the sample before. */
-static void work_out_hints(struct column *c)
+/* What a store of Prometheus tells of histograms it was given without a hint: one that goes on where the one before
+ * left, in the same layout, is "not a reset". stats: also as HistogramStatsIterator, which tells every other one too.
+ * Done once here, no window has to compare them again. prev: the sample before the first, or NULL. */
+static void work_out_hints(struct column *c, const struct histogram *prev, bool stats)
 {
-    const struct histogram *prev = NULL;
-    for (size_t i = 0; i < c->n; i++) {
+    bool inside = false; /* prev was read by the query itself: the iterator has seen it */
+    for (size_t i = 0; i < c->n; i++, inside = true) {
         const struct histogram *h = c->h[i];
         if (!h || is_stale(h->sum)) {
             prev = NULL;
             continue;
         }
-        if (h->hint == HIST_UNKNOWN_RESET && prev) {
+        enum hist_hint hint = h->hint;
+        if (hint == HIST_UNKNOWN_RESET && prev) {
+            bool reset = hist_reset(h, prev);
+            if (!reset && ((stats && inside) || (prev->hint != HIST_GAUGE && hist_same_layout(h, prev))))
+                hint = HIST_NOT_RESET;
+            else if (reset && stats && inside)
+                hint = HIST_RESET;
+        }
+        if (hint != h->hint) {
             struct histogram *copy = ARENA_NEW(c->hists, struct histogram);
             *copy = *h;
-            copy->hint = hist_reset(h, prev) ? HIST_RESET : HIST_NOT_RESET;
+            copy->hint = hint;
             c->h[i] = copy;
         }
         prev = h;
     }
+}
+
+/* The first histogram's hint hangs on the sample before it. */
+static int histogram_hints(struct exec *x, const struct source_series *s, int64_t mint, struct column *c)
+{
+    if (!c->hists)
+        c->hists = arena_new(0);
+    struct column before = {0};
+    const struct histogram *prev = NULL;
+    int r = 0;
+    if (c->h[0] && c->h[0]->hint == HIST_UNKNOWN_RESET)
+        r = x->snap->ops->read(x->snap, s, mint - x->lookback_ms, mint - 1, &before);
+    if (r == 0 && before.n > 0 && before.h)
+        prev = before.h[before.n - 1];
+    if (prev && is_stale(prev->sum))
+        prev = NULL;
+    if (r == 0)
+        work_out_hints(c, prev, x->hist_stats);
+    column_done(&before);
+    return r == 0 ? 0 : x_fail(x, QUERY_E_INTERNAL, "reading samples failed: %s", err_name(r));
 }
 
 static int read_series(struct exec *x, const struct source_series *s, int64_t mint, int64_t maxt, struct column *c)
@@ -43,11 +73,8 @@ static int read_series(struct exec *x, const struct source_series *s, int64_t mi
     if ((r = x->snap->ops->read(x->snap, s, mint, maxt, c)) != 0)
         return x_fail(x, QUERY_E_INTERNAL, "reading samples failed: %s", err_name(r));
     x->samples_read += c->n;
-    if (x->hist_stats && c->h) {
-        if (!c->hists)
-            c->hists = arena_new(0);
-        work_out_hints(c);
-    }
+    if (c->n > 0 && c->h && (r = histogram_hints(x, s, mint, c)) != 0)
+        return r;
     if (c->n > x->max_samples)
         return x_hold(x, c->n);
     return 0;

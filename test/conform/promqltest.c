@@ -508,27 +508,6 @@ static bool block_line(struct run *r, struct str *ret)
     return true;
 }
 
-/* What a store tells of reset hints: the first histogram of a run is unknown, one that follows without a reset and with
- * the same layout is "not a reset". Hints that the file names stay. */
-static void hints_as_stored(struct run *r, values *v)
-{
-    const struct histogram *prev = NULL;
-    for (size_t i = 0; i < v->n; i++) {
-        struct value *x = &v->v[i];
-        if (!x->present)
-            continue;
-        const struct histogram *h = x->h;
-        if (h && prev && !x->hint_named && prev->hint != HIST_GAUGE && h->schema == prev->schema &&
-            h->zero_threshold == prev->zero_threshold && h->n_custom == prev->n_custom && !hist_reset(h, prev)) {
-            struct histogram *copy = ARENA_NEW(r->a, struct histogram);
-            *copy = *h;
-            copy->hint = HIST_NOT_RESET;
-            x->h = copy;
-        }
-        prev = h;
-    }
-}
-
 static void load(struct run *r, struct str line)
 {
     struct str word, rest;
@@ -557,7 +536,6 @@ static void load(struct run *r, struct str line)
         values v = {0};
         if (!read_values(r->a, text, &v))
             format_error(r, "cannot read the values");
-        hints_as_stored(r, &v);
         for (size_t i = 0; i < v.n; i++) {
             if (!v.v[i].present)
                 continue;
