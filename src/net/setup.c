@@ -23,10 +23,6 @@ struct metric server_metrics[M_COUNT] = {
 static void collect(void *ctx, struct metrics_out *out)
 {
     struct http_server *s = ctx;
-    pthread_mutex_lock(&s->work_lock);
-    metric_set(&server_metrics[M_WORKERS], (int64_t)s->n_running);
-    metric_set(&server_metrics[M_QUEUE], (int64_t)s->n_jobs);
-    pthread_mutex_unlock(&s->work_lock);
     out->family(out, STR("prometheus_http_requests_total"), STR("Counter of HTTP requests."), METRIC_COUNTER);
     for (size_t i = 0; i < s->routes.v.n; i++) {
         struct route_entry *e = s->routes.v.v[i];

@@ -34,7 +34,7 @@ static struct http_req *take(struct http_server *s)
         s->jobs = r->next_job;
         if (!s->jobs)
             s->jobs_tail = &s->jobs;
-        s->n_jobs--;
+        metric_set(&server_metrics[M_QUEUE], (int64_t)--s->n_jobs);
         r->next_job = NULL;
     }
     return r;
@@ -59,15 +59,17 @@ static void *worker(void *arg)
                 break;
             continue;
         }
-        s->n_running++;
+        metric_set(&server_metrics[M_WORKERS], (int64_t)++s->n_running);
         pthread_mutex_unlock(&s->work_lock);
         if (s->stopping)
             req_refuse(r, 503, "the server is stopping");
+        else if (r->cancelled)
+            req_refuse(r, 499, "the client has gone"); /* while it waited: nobody wants the work */
         else
             r->job(r, r->job_ctx);
         server_resume(r); /* r may be gone from here on */
         pthread_mutex_lock(&s->work_lock);
-        s->n_running--;
+        metric_set(&server_metrics[M_WORKERS], (int64_t)--s->n_running);
     }
     s->n_threads--;
     pthread_cond_broadcast(&s->work_idle);
@@ -90,7 +92,7 @@ bool workers_add(struct http_server *s, struct http_req *r)
             *s->jobs_tail = r;
             s->jobs_tail = &r->next_job;
             r->next_job = NULL;
-            s->n_jobs++;
+            metric_set(&server_metrics[M_QUEUE], (int64_t)++s->n_jobs);
             ok = true;
             pthread_cond_signal(&s->work_cond);
         }
