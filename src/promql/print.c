@@ -31,7 +31,7 @@ void dur_print(struct buf *b, const struct dur *d)
         if (d->as_duration)
             put_seconds(b, d->value);
         else
-            f64_put_g(b, d->value);
+            f64_put(b, d->value);
         break;
     case DUR_STEP:
         buf_z(b, "step()");
@@ -220,18 +220,18 @@ static void put_operator(struct buf *b, const struct expr *e)
     if (e->bin.fills_left && e->bin.fills_right &&
         (e->bin.fill_left == e->bin.fill_right || (isnan(e->bin.fill_left) && isnan(e->bin.fill_right)))) {
         buf_z(b, " fill (");
-        f64_put_g(b, e->bin.fill_left);
+        f64_put(b, e->bin.fill_left);
         buf_putc(b, ')');
         return;
     }
     if (e->bin.fills_left) {
         buf_z(b, " fill_left (");
-        f64_put_g(b, e->bin.fill_left);
+        f64_put(b, e->bin.fill_left);
         buf_putc(b, ')');
     }
     if (e->bin.fills_right) {
         buf_z(b, " fill_right (");
-        f64_put_g(b, e->bin.fill_right);
+        f64_put(b, e->bin.fill_right);
         buf_putc(b, ')');
     }
 }
@@ -243,7 +243,7 @@ void expr_print(struct buf *b, const struct expr *e)
         if (e->number.as_duration)
             put_seconds(b, e->number.value);
         else
-            f64_put_g(b, e->number.value);
+            f64_put(b, e->number.value);
         break;
     case E_STRING:
         promql_quote(b, e->string);

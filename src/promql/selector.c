@@ -144,6 +144,8 @@ bool parse_dur_store(struct parser *p, const struct dur *d, bool positive, int64
         return false;
     }
     *ret_ms = seconds_to_ms(bare->value);
+    if (bare != d)
+        *ret_dur = d; /* parentheses stay as written */
     return true;
 }
 
