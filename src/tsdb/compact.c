@@ -12,6 +12,9 @@
 #define DAY_MS 86400000LL
 #define WINDOWS_MAX 1024 /* days of one flush; scattered wider, all old samples go into one block */
 #define BLOCK_SPAN_MAX (31 * DAY_MS)
+#define EARLY                                                                                                          \
+    4 /* a head of some size is flushed after a fourth of its range already: keeps memory and restarts small */
+#define EARLY_BYTES (4 << 20)
 #define MERGE_MIN 3
 #define MERGE_MAX 16
 
@@ -345,10 +348,10 @@ bool flush_due(struct tsdb *db)
     if (atomic_load(&db->head_samples) == 0)
         return false;
     int64_t newest = atomic_load(&db->max_t), from = atomic_load(&db->flush_from_t);
-    return atomic_load(&db->head_bytes) > (uint64_t)db->o.head_bytes_max ||
-           atomic_load(&db->wal_bytes) > 8 * (uint64_t)db->o.wal_segment_bytes ||
-           (db->have_flush_from && newest > from &&
-            (uint64_t)newest - (uint64_t)from >= (uint64_t)db->o.block_range_ms);
+    uint64_t span = db->have_flush_from && newest > from ? (uint64_t)newest - (uint64_t)from : 0;
+    uint64_t range = (uint64_t)db->o.block_range_ms, bytes = atomic_load(&db->head_bytes);
+    return span >= range || (span >= range / EARLY && bytes > EARLY_BYTES) || bytes > (uint64_t)db->o.head_bytes_max ||
+           atomic_load(&db->wal_bytes) > 8 * (uint64_t)db->o.wal_segment_bytes;
 }
 
 /* ---- merging blocks ---- */
@@ -527,7 +530,8 @@ static size_t plan(const struct tsdb *db, const struct blockset *bs, struct bloc
     uint64_t shorter = 0;
     bool first = true;
     /* A quarter of tolerance: flushes come a little late. */
-    for (uint64_t range = (uint64_t)db->o.block_range_ms; !found && range / 2 <= longest; range *= 3) {
+    for (uint64_t range = MAX((uint64_t)db->o.block_range_ms / EARLY, 1ULL); !found && range / 2 <= longest;
+         range *= 3) {
         size_t n = 0;
         for (size_t i = 0; i < bs->n; i++) {
             uint64_t span = span_of(&bs->v[i].b->meta);

@@ -36,7 +36,7 @@ struct tsdb_options {
     enum tsdb_sync_mode sync;
     int64_t ooo_window_ms;  /* how much older than the newest sample of the store an out-of-order one may be; 0 refuses
                                all  of them, as Prometheus does by default; TSDB_OOO_ANY = any age within retention */
-    int64_t block_range_ms; /* time the head covers before it is flushed; 0 = 2 h */
+    int64_t block_range_ms; /* time the head covers before it is flushed (over 4 MiB: a fourth of it); 0 = 2 h */
     int64_t max_future_ms;  /* a row further ahead of the clock is refused; 0 = 1 h; TSDB_FUTURE_ANY = no bound */
     int64_t wal_segment_bytes; /* 0 = 64 MiB */
     int64_t head_bytes_max;    /* flush early when samples in memory exceed this; 0 = 512 MiB */
