@@ -47,7 +47,7 @@ static inline uint32_t parse_last_end(const struct parser *p)
     return t->pos + (uint32_t)t->text.n;
 }
 
-/* ---- selector.c: durations, label lists, selectors ---- */
+/* ---- selector.c: durations, label lists, selectors --------------------------------- */
 struct dur *parse_dur(struct parser *p, int min_prec);
 struct dur *parse_dur_atom(struct parser *p);
 struct dur *parse_dur_negated(struct parser *p, struct dur *d, uint32_t start);
@@ -56,6 +56,6 @@ bool parse_dur_store(struct parser *p, const struct dur *d, bool positive, int64
 bool parse_labels(struct parser *p, struct str_list *ret); /* '(' label {',' label} [','] ')' */
 struct expr *parse_selector(struct parser *p);
 
-/* ---- check.c ---- */
+/* ---- check.c ----------------------------------------------------------------------- */
 bool parse_check(struct parser *p, struct expr *e); /* types; sets those that hang on others */
 void parse_mark_invariant(struct expr *e);
