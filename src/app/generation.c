@@ -139,6 +139,10 @@ int generation_load(const struct options *o, struct generation **ret, struct err
         buf_str(&g->warnings, g->prom->warnings.v[i]);
         buf_putc(&g->warnings, '\n');
     }
+    for (size_t i = 0; i < g->prom->n_alertmanagers; i++)
+        if (g->prom->alertmanagers[i].alert_relabel.n)
+            warn(g, "alerting.alertmanagers: alert_relabel_configs of a single Alertmanager are not acted on in this version; those of "
+                    "`alerting` are");
     *ret = g;
     return 0;
 }

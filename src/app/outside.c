@@ -15,6 +15,7 @@ struct group {
 
 struct outside {
     struct target_sink sink;
+    struct alert_sink alerts;
     pthread_mutex_t lock; /* discovery's thread brings groups, the main thread a new generation, HTTP threads read */
     struct forward *forward;
     struct promfile *file;
@@ -77,8 +78,42 @@ static void publish(struct outside *o)
                 for (size_t t = 0; t < g->n; t++)
                     add_target(o, &o->file->alertmanagers[k], g, g->targets[t], a, targets, &n);
     }
-    forward_apply(o->forward, targets, n, o->file->global.external_labels);
+    forward_apply(o->forward, targets, n, (struct labels){0}); /* put() has added the external ones */
     arena_free(a);
+}
+
+/* As Prometheus' notifier: external labels that the alert does not set, then alert_relabel_configs; what they drop is not sent. */
+static int put(struct alert_sink *s, const struct alert *alerts, size_t n)
+{
+    struct outside *o = CONTAINER_OF(s, struct outside, alerts);
+    struct arena *a = arena_new(0);
+    struct alert *out = ARENA_ARRAY(a, struct alert, n);
+    size_t kept = 0;
+    pthread_mutex_lock(&o->lock);
+    struct promfile *f = promfile_ref(o->file);
+    pthread_mutex_unlock(&o->lock);
+    struct labels_builder b = {0};
+    for (size_t i = 0; i < n; i++) {
+        lb_init(&b, alerts[i].labels);
+        for (size_t k = 0; k < f->global.external_labels.n; k++)
+            if (!lb_get(&b, f->global.external_labels.v[k].name).n)
+                lb_set(&b, f->global.external_labels.v[k].name, f->global.external_labels.v[k].value);
+        if (!relabel_apply(f->alert_relabel.v, f->alert_relabel.n, &b, a))
+            continue;
+        out[kept] = alerts[i];
+        out[kept++].labels = lb_labels(&b, a);
+    }
+    struct alert_sink *next = forward_alert_sink(o->forward);
+    int r = kept ? next->put(next, out, kept) : 0;
+    lb_done(&b);
+    promfile_unref(f);
+    arena_free(a);
+    return r;
+}
+
+struct alert_sink *outside_alert_sink(struct outside *o)
+{
+    return &o->alerts;
 }
 
 static void update(struct target_sink *s, uint64_t generation, struct str pool, const struct target_group *groups,
@@ -116,6 +151,7 @@ struct outside *outside_new(struct forward *f)
 {
     struct outside *o = NEW(struct outside);
     o->sink.update = update;
+    o->alerts.put = put;
     o->forward = f;
     pthread_mutex_init(&o->lock, NULL);
     return o;
@@ -142,13 +178,14 @@ const struct discover_pool *outside_apply(struct outside *o, struct promfile *f,
     clear_groups(o);
     arena_free(o->arena);
     o->arena = arena_new(0);
-    promfile_unref(o->file);
+    struct promfile *old = o->file;
     o->file = promfile_ref(f);
     o->pools = ARENA_ARRAY(o->arena, struct discover_pool, f->n_alertmanagers);
     for (size_t i = 0; i < f->n_alertmanagers; i++)
         o->pools[i] = (struct discover_pool){
             .name = arena_fmt(o->arena, POOL_PREFIX "%zu", i), .sds = &f->alertmanagers[i].sds, .sink = &o->sink};
     publish(o);
+    promfile_unref(old); /* the forwarder borrowed its credentials until now */
     pthread_mutex_unlock(&o->lock);
     *ret_n = f->n_alertmanagers;
     return o->pools;

@@ -356,7 +356,7 @@ static int open_engines(struct server *s, struct err *e)
     s->forward = forward_new(s->clock);
     s->outside = outside_new(s->forward);
 
-    struct alert_sink *sinks[] = {notify_alert_sink(s->notify), forward_alert_sink(s->forward)};
+    struct alert_sink *sinks[] = {notify_alert_sink(s->notify), outside_alert_sink(s->outside)};
     struct rules_deps rd = {.clock = s->clock,
                             .query = query,
                             .sink = tsdb_sink(s->tsdb),

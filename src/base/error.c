@@ -2,6 +2,7 @@
 #include "base/error.h"
 
 #include "base/log.h"
+#include "base/mem.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -63,9 +64,10 @@ void err_die_(const char *kind, const char *file, int line, const char *fmt, ...
     int n = snprintf(text, sizeof(text), "%s %s:%d: ", kind, file, line);
     va_list ap;
     va_start(ap, fmt);
-    int m = n < 0 ? 0 : vsnprintf(text + n, sizeof(text) - (size_t)n, fmt, ap);
+    size_t len = n < 0 ? 0 : MIN((size_t)n, sizeof(text) - 2);
+    int m = vsnprintf(text + len, sizeof(text) - len, fmt, ap);
     va_end(ap);
-    size_t len = (size_t)(n + (m < 0 ? 0 : m));
+    len += m < 0 ? 0 : (size_t)m;
     if (len > sizeof(text) - 2)
         len = sizeof(text) - 2;
     text[len++] = '\n';

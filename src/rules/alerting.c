@@ -156,7 +156,8 @@ static void write_series(struct eval *ev, struct rule_state_s *s, struct arena *
         lb_init(&b, x->labels.l);
         lb_set(&b, STR(LABEL_NAME), STR("ALERTS_FOR_STATE"));
         l[k] = lb_labels(&b, a);
-        v[k++] = (double)(x->active_ms / 1000);
+        int64_t active_s = x->active_ms / 1000; /* whole seconds, as Prometheus writes them */
+        v[k++] = (double)active_s;
         lb_done(&b);
     }
     rule_write(ev, s, l, v, NULL, k);
