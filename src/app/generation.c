@@ -141,7 +141,8 @@ int generation_load(const struct options *o, struct generation **ret, struct err
     }
     for (size_t i = 0; i < g->prom->n_alertmanagers; i++)
         if (g->prom->alertmanagers[i].alert_relabel.n)
-            warn(g, "alerting.alertmanagers: alert_relabel_configs of a single Alertmanager are not acted on in this version; those of "
+            warn(g, "alerting.alertmanagers: alert_relabel_configs of a single Alertmanager are not acted on in this "
+                    "version; those of "
                     "`alerting` are");
     *ret = g;
     return 0;

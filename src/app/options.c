@@ -65,7 +65,7 @@ static const struct option_row rows[] = {
      "accept remote write at /api/v1/write", "accepter remote write sur /api/v1/write"},
     {"web.max-connections", OPT_INT, AT(max_connections), "512", NULL, 8, 65536, "simultaneous connections",
      "connexions simultanées"},
-    {"web.read-timeout", OPT_DURATION, AT(read_timeout_ms), "5m", NULL, 1000, 3600000,
+    {"web.read-timeout", OPT_DURATION, AT(read_timeout_ms), "5m", NULL, 5000, 3600000,
      "an idle connection is closed after this time", "une connexion inactive est fermée après ce délai"},
     {"storage.tsdb.path", OPT_STR, AT(tsdb_path), NULL, NULL, 0, 0,
      "without --data.dir: keep everything in this folder", "sans --data.dir : tout garder dans ce dossier"},

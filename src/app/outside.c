@@ -82,7 +82,8 @@ static void publish(struct outside *o)
     arena_free(a);
 }
 
-/* As Prometheus' notifier: external labels that the alert does not set, then alert_relabel_configs; what they drop is not sent. */
+/* As Prometheus' notifier: external labels that the alert does not set, then alert_relabel_configs; what they drop is
+ * not sent. */
 static int put(struct alert_sink *s, const struct alert *alerts, size_t n)
 {
     struct outside *o = CONTAINER_OF(s, struct outside, alerts);

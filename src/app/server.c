@@ -110,7 +110,8 @@ static void internal_targets(struct server *s, const struct generation *g)
         struct scrape_internal i = {.job = STR("hune"),
                                     .instance = STR("hune"),
                                     .interval_ms = g->file.interval_ms,
-                                    .honor_labels = true, .fn = collect_self,
+                                    .honor_labels = true,
+                                    .fn = collect_self,
                                     .ctx = s->metrics};
         s->hune_id = scrape_add_internal(s->scrape, &i);
     } else if (!g->file.self && s->hune_id) {
@@ -283,6 +284,21 @@ static void set_limits(const struct config_map *m)
     }
 }
 
+/* Flags that are limits by another name; their rows in options.c have the same bounds. */
+static void set_flag_limits(const struct options *o)
+{
+    const struct {
+        struct str name;
+        int64_t value;
+    } flags[] = {{{"http_connections", 16}, o->max_connections},
+                 {{"http_idle_s", 11}, o->read_timeout_ms / 1000},
+                 {{"notify_queue", 12}, o->notify_queue}};
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++)
+        if (!limit_set(flags[i].name, flags[i].value))
+            log_warn("a flag is outside the bounds of its limit", KV_STR("limit", flags[i].name),
+                     KV_INT("value", flags[i].value));
+}
+
 static char *choose_dir(const struct options *o, struct err *e)
 {
     char *given = o->data_dir.n ? str_dupz(o->data_dir) : o->tsdb_path.n ? str_dupz(o->tsdb_path) : NULL;
@@ -370,7 +386,8 @@ static int open_engines(struct server *s, struct err *e)
     struct buf seed = BUF_INIT(64 << 10);
     buf_z(&seed, name);
     labels_format(&seed, s->generation->prom->global.external_labels);
-    struct scrape_options so = {.clock = s->clock, .sink = tsdb_sink(s->tsdb), .external_seed = arena_str(s->arena, buf_view(&seed))};
+    struct scrape_options so = {
+        .clock = s->clock, .sink = tsdb_sink(s->tsdb), .external_seed = arena_str(s->arena, buf_view(&seed))};
     buf_done(&seed);
     s->scrape = scrape_new(&so);
     s->discover = discover_new();
@@ -435,7 +452,7 @@ static int open_http(struct server *s, struct err *e)
                               .data_dir = s->data_dir,
                               .web = has_web ? web : NULL,
                               .open = open,
-                              .secure_cookie = web->tls.present,
+                              .secure_cookie = web->tls.present || str_starts(o->external_url, STR("https:")),
                               .journal = s->journal};
     if ((r = auth_open(&ao, &s->auth, e)))
         return r;
@@ -562,6 +579,7 @@ int server_run(const struct options *o)
     int r = generation_load(o, &s.generation, &e);
     if (r)
         return fail(&s, r, &e, "configuration");
+    set_flag_limits(o);
     set_limits(&s.generation->file.limits);
     s.data_dir = choose_dir(o, &e);
     if (!s.data_dir)
