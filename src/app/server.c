@@ -348,6 +348,7 @@ static int open_engines(struct server *s, struct err *e)
     const struct options *o = s->options;
     struct promql_options po = {.clock = s->clock,
                                 .lookback_ms = o->query_lookback_ms,
+                                .subquery_step_ms = s->generation->prom->global.evaluation_interval_ms,
                                 .timeout_ms = o->query_timeout_ms,
                                 .max_samples = (uint64_t)o->query_max_samples,
                                 .max_concurrency = (unsigned)o->query_max_concurrency};
