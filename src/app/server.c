@@ -324,6 +324,9 @@ static int open_stores(struct server *s, struct err *e)
     to.sync = str_eq(s->options->sync, STR("always")) ? TSDB_SYNC_ALWAYS
               : str_eq(s->options->sync, STR("off"))  ? TSDB_SYNC_OFF
                                                       : TSDB_SYNC_1S;
+    /* Without the key, samples of any age within retention are taken; a window in the file is a limit. */
+    if (f->storage.out_of_order_window_ms > 0)
+        to.ooo_window_ms = f->storage.out_of_order_window_ms;
     to.clock = s->clock;
     r = db_open(records, NULL, &s->db, e);
     if (r == 0)
