@@ -21,7 +21,7 @@ static void version_1(void **state)
     struct clock_fake clk;
     clock_fake_init(&clk, 1764000000000);
     struct db *db;
-    struct journal *j;
+    struct journal *j = NULL;
     struct anomalies *s;
     struct err e = {0};
     if (db_open(path, NULL, &db, &e) || journal_open(db, &clk.clock, NULL, &j, &e))
