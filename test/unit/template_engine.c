@@ -65,7 +65,7 @@ static void language(void **state)
     static const struct row rows[] = {
         {"abc", "abc", 0},
         {"{{ \"abc\" }}", "abc", 0},
-        {"{{- /* comment */ -}} a {{- \"b\" -}} c", " abc" + 1, 0},
+        {"{{- /* comment */ -}} a {{- \"b\" -}} c", "abc", 0},
         {"a {{- 1 -}} b", "a1b", 0},
         {"a {{/* x */}} b", "a  b", 0},
         {"{{.Labels.job}} {{.Labels.nope}}|{{.Nope}}", "api |<no value>", 0},
