@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # The front door. Everything real stands in CMake (presets) and in tools/.
-.PHONY: run build test demo bench asan tsan fuzz lint fmt cov clang valgrind soak clean setup
+.PHONY: run build test demo bench asan tsan fuzz lint lint-deep fmt cov clang valgrind soak clean setup
 .DEFAULT_GOAL := build
 JOBS ?= $(shell nproc)
 
@@ -45,6 +45,9 @@ cov: setup
 
 lint: build
 	@tools/lint build
+
+lint-deep: build             # with clang's path-sensitive analyzer: many minutes
+	@tools/lint build deep
 
 fmt:
 	@git ls-files 'src/*.c' 'src/*.h' 'test/*.c' 'test/*.h' | xargs clang-format-14 -i

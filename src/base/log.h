@@ -44,7 +44,7 @@ void log_emit(struct log_site *site, enum log_level lvl, const char *file, int l
         static struct log_site log_site_;                                                                              \
         if ((lvl) >= log_min())                                                                                        \
             log_emit(&log_site_, (lvl), __FILE__, __LINE__, (msg),                                                     \
-                     (const struct log_kv[]){__VA_ARGS__ __VA_OPT__(, ){.kind = KV_END}});                             \
+                     &((const struct log_kv[]){{.kind = KV_END}, ##__VA_ARGS__, {.kind = KV_END}})[1]);                \
     } while (0)
 #define log_debug(...) log_at(LOG_DEBUG, __VA_ARGS__)
 #define log_info(...) log_at(LOG_INFO, __VA_ARGS__)

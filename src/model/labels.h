@@ -47,7 +47,8 @@ bool metric_name_legacy(struct str s); /* [a-zA-Z_:][a-zA-Z0-9_:]* */
 struct labels_builder {
     VEC(struct label) v; /* unsorted, unique names; deleted ones have an empty value */
 };
-void lb_init(struct labels_builder *b, struct labels base); /* b: zeroed at first; may be begun again without lb_done() */
+void lb_init(struct labels_builder *b,
+             struct labels base); /* b: zeroed at first; may be begun again without lb_done() */
 void lb_set(struct labels_builder *b, struct str name, struct str value); /* empty value deletes */
 void lb_del(struct labels_builder *b, struct str name);
 struct str lb_get(const struct labels_builder *b, struct str name);
