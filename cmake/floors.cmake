@@ -8,7 +8,6 @@ set(HUNE_FLOOR_3 net db template control forge draw)               # services
 set(HUNE_FLOOR_4 promfile tsdb promql notify oncall anomaly support avail release deploy logs dash report auth keeper procs) # engines
 set(HUNE_FLOOR_5 discover host ingest remote rules probe apps)     # producers
 set(HUNE_FLOOR_6 scrape)                                           # producers that use producers
-set(HUNE_FLOOR_7 ui)
-
-set(HUNE_FLOOR_8 api)
-set(HUNE_FLOOR_9 app cmd)
+set(HUNE_FLOOR_7 ui)                                               # the page, embedded
+set(HUNE_FLOOR_8 api)                                              # HTTP <-> engines
+set(HUNE_FLOOR_9 app cmd)                                          # roles and wiring

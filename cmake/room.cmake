@@ -4,7 +4,7 @@
 # anything else stops the configuration. What a room may include is checked again, from the sources, by test/layers.py.
 define_property(GLOBAL PROPERTY HUNE_ROOMS BRIEF_DOCS "rooms" FULL_DOCS "name:floor:deps lines")
 function(room NAME)
-  cmake_parse_arguments(R "" "FLOOR" "DEPS;PKGS;LIBS" ${ARGN})
+  cmake_parse_arguments(R "" "" "DEPS;PKGS;LIBS" ${ARGN})
   get_property(R_FLOOR GLOBAL PROPERTY HUNE_FLOOR_${NAME})
   if(R_UNPARSED_ARGUMENTS OR "${R_FLOOR}" STREQUAL "")
     message(FATAL_ERROR "room(${NAME}): wants a floor in cmake/floors.cmake, and DEPS, PKGS, LIBS; found '${R_UNPARSED_ARGUMENTS}'")
